@@ -1,0 +1,1 @@
+"""PruneGate's harness: from a case to a verdict."""

@@ -1,0 +1,81 @@
+"""What a benchmark case holds in its hands: measure a case, then let the verdict be the test's own outcome."""
+
+from __future__ import annotations
+
+from collections.abc import MutableSequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from harness.case import Case
+
+if TYPE_CHECKING:
+    from harness.engine import Engine
+    from harness.record import Record
+    from harness.verdict.baselines import Baselines
+
+
+class Gate:
+    """One test item's access to the engine. Facts for the report go into the item's user properties."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        baselines: Baselines,
+        report: Path,
+        images: Path | None,
+        updating: bool,
+        properties: MutableSequence[tuple[str, object]],
+    ) -> None:
+        """images: where every picture is kept, or None. updating: no verdict, the figures become the baseline."""
+        self.engine, self.baselines, self.report, self.images = engine, baselines, report, images
+        self.updating, self.properties = updating, properties
+
+    def measure(self, case: Case) -> Record:
+        """Run the case; keep its row of the contact sheet, and all of its pictures if they were asked for.
+
+        The dense run is made once per process and serves every case as the row above.
+        """
+        if case == self.engine.dense_case():
+            return self._dense()
+        self._dense()
+        return self._measure(case)
+
+    def _dense(self) -> Record:
+        if self.engine.dense_record is None:
+            self.engine.dense_record = self._measure(self.engine.dense_case())
+        return self.engine.dense_record
+
+    def _measure(self, case: Case) -> Record:
+        from harness.pipeline import run
+        from harness.report.pictures import save_all, save_row
+
+        progress = self.engine.progress
+        self.engine.progress = lambda text: progress(f"{case.id}: {text}")
+        try:
+            done = run(case, self.engine)
+        finally:
+            self.engine.progress = progress
+        save_row(done.images, self.report / "rows" / f"{case.id}.png")
+        if self.images:
+            save_all(done.images, self.engine.captions, self.images / case.id)
+        return done.record
+
+    def judge(self, record: Record) -> None:
+        """Fail the test unless the verdict is PASS; while baselines are updated nothing fails."""
+        from harness.verdict.judge import judge
+
+        verdict = judge(record, self.baselines)
+        word = "stored" if self.updating else verdict.kind
+        dense = self.engine.dense_record
+        facts: dict[str, Any] = {
+            "record": record.to_json(),
+            "dense": dense.to_json() if dense else None,
+            "verdict": word if verdict.passed or self.updating else f"{word} ({verdict.gate})",
+            "workload": {self.engine.workload_key: self.engine.workload},
+            "captions": self.engine.captions[:12],
+        }
+        self.properties.append(("prunegate", facts))
+        if not verdict.passed and not self.updating:
+            pytest.fail(f"{verdict.kind} ({verdict.gate}): {verdict.reason}", pytrace=False)

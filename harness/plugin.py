@@ -1,0 +1,276 @@
+"""pytest hooks: options, the `gate` fixture, live progress, lines and tables, and the update of baselines."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from harness.errors import HarnessError, unknown
+from harness.gate import Gate
+from harness.targets import TARGETS
+from harness.verdict import baselines as stored
+
+if TYPE_CHECKING:
+    from harness.record import Record
+
+CAPTIONS = {"pr": 64, "full": 256}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the options; they select cases or scale the work."""
+    group = parser.getgroup("prunegate")
+    group.addoption("--target", default="scenes", help="what to prune: " + ", ".join(sorted(TARGETS)))
+    group.addoption("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda, cuda:1, …")
+    group.addoption(
+        "--tier", default="pr", choices=sorted(CAPTIONS), help="pr: 64 captions; full: every case, 256 captions"
+    )
+    group.addoption("--batch-size", type=int, default=64, help="pictures generated at once (default 64)")
+    group.addoption("--images", type=Path, metavar="DIR", help="keep every picture as a PNG under DIR")
+    group.addoption("--report", type=Path, metavar="DIR", help="where contact sheets go (default: prunegate-report)")
+    group.addoption("--baselines", type=Path, metavar="FILE", help="baselines file (default: baselines.json)")
+    group.addoption("--update-baselines", action="store_true", help="store the figures of the cases that ran")
+    group.addoption("--baseline-reason", metavar="TEXT", help="why the baselines change; kept with them")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Check the options before anything is loaded, and set up the session's state."""
+    option = config.option
+    if hasattr(config, "workerinput"):
+        config.stash[_SESSION] = Session(config)
+        return
+    if option.target not in TARGETS:
+        raise pytest.UsageError(str(unknown("target", option.target, TARGETS)))
+    if option.batch_size < 1:
+        raise pytest.UsageError(f"--batch-size is {option.batch_size}, wanted 1 or more")
+    if option.update_baselines and not (option.baseline_reason or "").strip():
+        raise pytest.UsageError('--update-baselines wants --baseline-reason "why the figures change"')
+    if option.baseline_reason and not option.update_baselines:
+        raise pytest.UsageError("--baseline-reason does nothing without --update-baselines")
+    if option.update_baselines and os.environ.get("CI"):
+        raise pytest.UsageError("baselines are not updated in CI: run --update-baselines on your machine and commit")
+    if getattr(option, "numprocesses", None) and getattr(option, "benchmark_json", None):
+        raise pytest.UsageError("--benchmark-json stays empty under -n, pytest-benchmark is off there: leave one out")
+    config.stash[_SESSION] = Session(config)
+
+
+class Session:
+    """What one pytest process knows: options, paths, and on the controlling process the results so far."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        """Take the options from pytest's."""
+        self.config = config
+        option = config.option
+        self.report = Path(option.report or config.rootpath / "prunegate-report").absolute()
+        self.baselines = Path(option.baselines or config.rootpath / "baselines.json").absolute()
+        self.results: list[tuple[Record, str]] = []
+        self.dense: Record | None = None
+        self.workloads: dict[str, Any] = {}
+        self.captions: list[str] = []
+        self.shown = False
+
+    def progress(self, text: str) -> None:
+        """Show what is being done in place, on a terminal; say nothing elsewhere."""
+        reporter: Any = self.config.pluginmanager.get_plugin("terminalreporter")
+        capture: Any = self.config.pluginmanager.get_plugin("capturemanager")
+        if reporter is None or not reporter.isatty:
+            return
+        with capture.global_and_fixture_disabled():
+            reporter._tw.write(f"\r\x1b[K{text[:100]}", flush=True)
+        self.shown = True
+
+    def line(self, text: str) -> None:
+        """Print a line of our own between pytest's."""
+        reporter: Any = self.config.pluginmanager.get_plugin("terminalreporter")
+        writer = reporter._tw
+        if self.shown:
+            writer.write("\r\x1b[K")
+            self.shown = False
+        elif writer.width_of_current_line:
+            writer.line()
+        writer.line(text)
+
+
+_SESSION = pytest.StashKey[Session]()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Read the baselines and try the output folders before the first case runs, if there is one."""
+    config = session.config
+    if config.option.collectonly or not any("gate" in getattr(item, "fixturenames", ()) for item in session.items):
+        return
+    ours = config.stash[_SESSION]
+    try:
+        stored.load(ours.baselines)
+    except HarnessError as error:
+        raise pytest.UsageError(str(error)) from error
+    for folder in filter(None, (ours.report, config.option.images)):
+        _writable(folder.absolute())
+    if not hasattr(config, "workerinput"):
+        for row in (ours.report / "rows").glob("*.png"):
+            row.unlink()
+
+
+def _writable(folder: Path) -> None:
+    probe = folder / f".probe-{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise pytest.UsageError(
+            f"nothing can be written to {folder} ({error.strerror}); name another folder"
+        ) from error
+
+
+@pytest.fixture(scope="session")
+def _engine(request: pytest.FixtureRequest) -> Any:
+    from harness.engine import Engine
+
+    option, ours = request.config.option, request.config.stash[_SESSION]
+    try:
+        engine = Engine(option.target, option.device, CAPTIONS[option.tier], option.batch_size, ours.progress)
+        _ = engine.target, engine.judges, engine.reference, engine.workload_key
+    except HarnessError as error:
+        pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
+    return engine
+
+
+@pytest.fixture
+def gate(_engine: Any, request: pytest.FixtureRequest) -> Iterator[Gate]:
+    """Measure cases and judge them: `record = gate.measure(case)`, then `gate.judge(record)`."""
+    ours = request.config.stash[_SESSION]
+    option = request.config.option
+    yield Gate(
+        _engine,
+        stored.load(ours.baselines),
+        ours.report,
+        option.images,
+        option.update_baselines,
+        request.node.user_properties,
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """A HarnessError is a message to the user: show it without a traceback."""
+    report = yield
+    if call.excinfo is not None and isinstance(call.excinfo.value, HarnessError):
+        report.longrepr = str(call.excinfo.value)
+    return report
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Print the case's line and remember its record; under xdist this runs on the controlling process."""
+    facts: Any = dict(report.user_properties).get("prunegate")
+    if report.when != "call" or facts is None or _CONTROLLER is None:
+        return
+    from harness.record import Record
+    from harness.report.terminal import case_line
+
+    ours = _CONTROLLER.stash[_SESSION]
+    record = Record.from_json(facts["record"])
+    ours.workloads |= facts["workload"]
+    ours.captions = facts["captions"]
+    if facts["dense"]:
+        ours.dense = Record.from_json(facts["dense"])
+    ours.results.append((record, facts["verdict"]))
+    ours.line(case_line(record, facts["verdict"]))
+
+
+_CONTROLLER: pytest.Config | None = None
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Remember the configuration for the one hook that is not given it."""
+    global _CONTROLLER
+    _CONTROLLER = None if hasattr(session.config, "workerinput") else session.config
+
+
+def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
+    """Leave out pytest's own dot for a case that printed a line."""
+    if report.when == "call" and "prunegate" in dict(report.user_properties):
+        return report.outcome, "", report.outcome.upper()
+    return None
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Print the closing tables, write the contact sheets, and store baselines when asked to."""
+    ours = config.stash.get(_SESSION, None)
+    if ours is None or not ours.results:
+        return
+    from harness.report.terminal import tables
+
+    terminalreporter.section("pruning")
+    for line in tables(ours.results, ours.dense):
+        terminalreporter.write_line(line)
+    try:
+        for path in _contact_sheets(ours):
+            terminalreporter.write_line(f"contact sheet: {os.path.relpath(path)}")
+        if config.option.update_baselines:
+            _update(ours, terminalreporter)
+    except HarnessError as error:
+        terminalreporter.write_line(f"ERROR: {error}", red=True)
+        terminalreporter._session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+
+
+def _contact_sheets(ours: Session) -> list[Path]:
+    from harness.report.pictures import contact_sheet
+
+    groups: dict[str, list[Record]] = {}
+    for record, _ in ours.results:
+        groups.setdefault(record.case.rpartition("-")[0], []).append(record)
+    written = []
+    for group, records in sorted(groups.items()):
+        ordered = sorted(records, key=lambda r: tuple(r.requested.values()))
+        rows = [r for r in [ours.dense, *ordered] if r is not None and r.requested] or ordered
+        if ours.dense is not None and rows is not ordered:
+            rows = [ours.dense, *ordered]
+        labels = [
+            f"{'dense' if not r.requested else r.case.rpartition('-')[2]}\n"
+            f"composition {r.quality['composition'].value:.2f}\nFID {r.quality['fid'].value:.1f}"
+            for r in rows
+        ]
+        strips = [ours.report / "rows" / f"{r.case}.png" for r in rows]
+        path = ours.report / f"contact-{group}.png"
+        contact_sheet(list(zip(labels, strips, strict=True)), ours.captions, group, path)
+        written.append(path)
+    return written
+
+
+def _update(ours: Session, terminalreporter: Any) -> None:
+    old = stored.load(ours.baselines)
+    records = [record for record, _ in ours.results]
+    provenance = {
+        "commit": _commit(ours.config.rootpath),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "reason": ours.config.option.baseline_reason.strip(),
+    }
+    stored.write(stored.merged(old, records, ours.workloads, provenance))
+    terminalreporter.write_line(f"\nbaselines stored in {os.path.relpath(ours.baselines)}:")
+    for record in records:
+        before = old.cases.get(record.case, {}).get(record.workload)
+        changes = [
+            f"{name} {before['quality'][name]['value']:.4g} → {m.value:.4g}" if before else f"{name} {m.value:.4g}"
+            for name, m in record.quality.items()
+        ]
+        terminalreporter.write_line(f"  {record.case:<46} {'' if before else 'new: '}{', '.join(changes)}")
+
+
+def _commit(root: Path) -> str:
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return found.stdout.strip()

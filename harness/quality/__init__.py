@@ -1,0 +1,1 @@
+"""From a target to pictures, and from pictures to measurements."""

@@ -1,0 +1,29 @@
+"""CLIP score: how well a picture fits its caption, in the eyes of a CLIP that is not the one under test."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from torch import Tensor
+
+
+class Scorer(Protocol):
+    """A CLIP: both methods return unit vectors `[n, d]`."""
+
+    def tokens(self, captions: list[str]) -> Tensor:
+        """Return token ids."""
+
+    def embed_text(self, tokens: Tensor) -> Tensor:
+        """Return one vector per caption."""
+
+    def embed_image(self, pixels: Tensor) -> Tensor:
+        """Return one vector per picture."""
+
+
+def clip_scores(scorer: Scorer, pixels: Tensor, captions: list[str]) -> Tensor:
+    """Return 100·cos of picture and caption, per picture `[n]`, not clamped (Hessel et al., arXiv 2104.08718).
+
+    pixels: `[n, 3, h, w]` in [-1, 1]. Differs: the published score multiplies by 2.5 and clamps at 0.
+    """
+    text = scorer.embed_text(scorer.tokens(captions).to(pixels.device))
+    return 100 * (scorer.embed_image(pixels) * text).sum(1)

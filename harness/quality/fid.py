@@ -1,0 +1,76 @@
+"""Fréchet distance between features of pictures and a reference's mean and covariance, with a standard error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from harness.errors import HarnessError
+from harness.measurement import Measurement
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Features of a reference set. mean: float64 `[d]`. root: float64 `[d, d]`, root @ root = covariance."""
+
+    mean: Tensor
+    root: Tensor
+    n: int
+
+
+def summarise(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean `[d]` and covariance `[d, d]` (divided by n - 1) of features `[n, d]`, in float64."""
+    return features.double().mean(0), torch.cov(features.double().T)
+
+
+def reference(mean: Tensor, covariance: Tensor, n: int) -> Reference:
+    """Return a reference from its mean `[d]` and covariance `[d, d]`."""
+    values, vectors = torch.linalg.eigh(covariance.double())
+    root = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+    return Reference(mean.double(), root, n)
+
+
+def load_reference(path: Path) -> Reference:
+    """Read what `python -m harness reference` wrote: mean, covariance and n as safetensors."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        stored = load_file(path)
+        return reference(stored["mean"], stored["covariance"], int(stored["n"]))
+    except (OSError, KeyError, SafetensorError) as error:
+        raise HarnessError(f"the reference {path} cannot be read ({error}); restore it from git") from error
+
+
+def _distances(centre: Tensor, through: Tensor, ref: Reference) -> Tensor:
+    """Return one distance per resample `[b]`.
+
+    centre: features less the reference's mean, `[b, n, d]`; through: the same times the reference's root.
+    """
+    n, d = centre.shape[1:]
+    rows = through - through.mean(1, keepdim=True)
+    gram = rows @ rows.mT if n <= d else rows.mT @ rows
+    cross: Tensor = torch.linalg.eigvalsh(gram).clamp(min=0).sqrt().sum(-1) / (n - 1) ** 0.5
+    return centre.mean(1).square().sum(-1) + centre.var(1).sum(-1) + ref.root.square().sum() - 2 * cross
+
+
+def fid(features: Tensor, ref: Reference, resamples: int = 100) -> Measurement:
+    """Return the Fréchet distance of features `[n, d]` to a reference (Heusel et al., arXiv 1706.08500, eq. 6).
+
+    tr √(S₁S₂) is the sum of the root eigenvalues of A S₂ Aᵀ / (n - 1), A the centred features: exact at any rank, in
+    float64. The standard error comes from a bootstrap over pictures. Resampled sets have ties, which shifts their
+    mean but not their spread; the value is that of the pictures themselves. Biased upwards by about 1/n: compare only
+    at equal n. Raises HarnessError for fewer than two pictures or features that are not finite.
+    """
+    n = len(features)
+    if n < 2 or not torch.isfinite(features).all():
+        raise HarnessError(f"FID wants at least two pictures with finite features, found {n}")
+    centre = features.double().cpu() - ref.mean
+    through = centre @ ref.root
+    rng = torch.Generator().manual_seed(n)
+    picks = torch.cat([torch.arange(n)[None], torch.randint(n, (resamples, n), generator=rng)])
+    distances = torch.cat([_distances(centre[chunk], through[chunk], ref) for chunk in torch.split(picks, 16)])
+    return Measurement(distances[0].item(), distances[1:].std().item(), n)

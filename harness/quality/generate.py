@@ -1,0 +1,80 @@
+"""Make pictures from captions with the target's own pipeline; a picture never depends on the batch it is in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from harness import digests
+from harness.targets.base import Target
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What one generation gave. images: uint8 `[n, 3, h, w]` on the CPU. degenerate: bool `[n]`."""
+
+    images: Tensor
+    degenerate: Tensor
+
+
+def latents(target: Target, captions: Sequence[str]) -> Tensor:
+    """Return one start per caption, float32 `[n, c, h, w]` on the CPU.
+
+    Every caption has a generator of its own, seeded from the protocol's seed and the caption's text, so that a
+    caption's picture is the same in any subset and any order.
+    """
+    unet = target.pipeline.unet.config
+    shape = (unet.in_channels, unet.sample_size, unet.sample_size)
+    rows = []
+    for caption in captions:
+        seed = int(digests.of_value([target.protocol.latent_seed, caption])[:15], 16)
+        rows.append(torch.randn(shape, generator=torch.Generator().manual_seed(seed)))
+    return torch.stack(rows)
+
+
+def quantised(images: Tensor) -> Tensor:
+    """Round pictures in [0, 1] to 8 bits as a PNG holds them: float `[n, 3, h, w]` → uint8, NaN becomes 0."""
+    return (images.float().nan_to_num(0.0).clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+@torch.inference_mode()
+def generate(target: Target, captions: Sequence[str], batch_size: int, progress: Progress) -> Pictures:
+    """Generate one picture per caption with the target's protocol.
+
+    A picture is degenerate when it has a pixel that is not finite, or when no colour channel varies by more than two
+    of its 256 steps. progress is told after every denoising step.
+    """
+    protocol = target.protocol
+    starts = latents(target, captions)
+    images, degenerate = [], []
+    batches = range(0, len(captions), batch_size)
+    for first in batches:
+        part = slice(first, first + batch_size)
+
+        def told(
+            pipeline: object, step: int, time: object, kept: dict[str, Tensor], first: int = first
+        ) -> dict[str, Tensor]:
+            progress(f"{min(first + batch_size, len(captions))}/{len(captions)} pictures, "
+                     f"step {step + 1}/{protocol.num_inference_steps}")  # fmt: skip
+            return kept
+
+        made = target.pipeline(
+            prompt=list(captions[part]),
+            latents=starts[part].to(target.device),
+            num_inference_steps=protocol.num_inference_steps,
+            guidance_scale=protocol.guidance_scale,
+            output_type="pt",
+            callback_on_step_end=told,
+        ).images.cpu()
+        finite = torch.isfinite(made).flatten(1).all(1)
+        whole = quantised(made)
+        flat = whole.flatten(2)
+        span = (flat.amax(2).int() - flat.amin(2).int()).amax(1)
+        images.append(whole)
+        degenerate.append(~finite | (span <= 2))
+    return Pictures(torch.cat(images), torch.cat(degenerate))

@@ -1,0 +1,49 @@
+"""Let the independent judges of `scenes` look at pictures: features, composition and CLIP score."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from harness.quality.clip import clip_scores
+from harness.quality.composition import Composition
+from harness.scenes.captions import Scene
+from harness.scenes.judges import JudgeCLIP, Reader, correct, labels
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What the judges say of n pictures. features: `[n, d]`. clip: `[n]`, 100·cos. composition: per attribute."""
+
+    features: Tensor
+    clip: Tensor
+    composition: Composition
+
+
+class Judges:
+    """The reader and the judge CLIP, loaded once. Their weights are not the target's and were trained apart."""
+
+    def __init__(self, folder: Path, device: torch.device) -> None:
+        """Load both from the safetensors files in `folder`."""
+        self.device = device
+        self.reader = Reader().eval().to(device)
+        self.reader.load_state_dict(load_file(folder / "reader.safetensors"))
+        self.clip = JudgeCLIP().eval().to(device)
+        self.clip.load_state_dict(load_file(folder / "clip.safetensors"))
+
+    @torch.inference_mode()
+    def look(self, images: Tensor, captions: list[str], scenes: list[Scene]) -> Opinion:
+        """Judge pictures, uint8 `[n, 3, 64, 64]`, against their captions and scenes; in batches of 256."""
+        features, right, scores = [], [], []
+        for first in range(0, len(images), 256):
+            part = slice(first, first + 256)
+            pixels = images[part].to(self.device).float() / 127.5 - 1
+            seen, logits = self.reader(pixels)
+            features.append(seen.cpu())
+            right.append(correct(logits, labels(scenes[part]).to(self.device)).cpu())
+            scores.append(clip_scores(self.clip, pixels, captions[part]).cpu())
+        return Opinion(torch.cat(features), torch.cat(scores), Composition(torch.cat(right), labels(scenes)))

@@ -1,0 +1,84 @@
+"""Pictures on disk: every picture on request, and contact sheets that show where a method drops off."""
+
+from __future__ import annotations
+
+import io
+import re
+import textwrap
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from harness.errors import HarnessError
+
+ACROSS = 12
+SCALE = 96
+LABEL = 190
+
+
+def _image(pixels: Tensor) -> Image.Image:
+    return Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
+
+
+def _save(image: Image.Image, path: Path) -> None:
+    """Write a PNG whole or not at all. Raises HarnessError where that cannot be done."""
+    encoded = io.BytesIO()
+    image.save(encoded, "PNG")
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(encoded.getvalue())
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise HarnessError(f"{path} cannot be written ({error}); name another folder, or free some space") from error
+
+
+def save_all(images: Tensor, captions: list[str], folder: Path) -> None:
+    """Write every picture, uint8 `[n, 3, h, w]`, as a PNG named by its place in the list and its caption."""
+    for i, (pixels, caption) in enumerate(zip(images, captions, strict=True)):
+        _save(_image(pixels), folder / f"{i:04d}-{re.sub(r'[^a-z]+', '-', caption)[:60].strip('-')}.png")
+
+
+def save_row(images: Tensor, path: Path) -> None:
+    """Write the first pictures of a case side by side: one row of a contact sheet."""
+    shown = images[:ACROSS]
+    row = Image.new("RGB", (SCALE * len(shown), SCALE))
+    for i, pixels in enumerate(shown):
+        row.paste(_image(pixels).resize((SCALE, SCALE), Image.Resampling.BICUBIC), (i * SCALE, 0))
+    _save(row, path)
+
+
+def contact_sheet(rows: list[tuple[str, Path]], captions: list[str], title: str, path: Path) -> None:
+    """Stack rows with their labels; the captions of the columns stand below, numbered."""
+    strips = [(label, Image.open(strip)) for label, strip in rows]
+    shown = captions[:ACROSS]
+    width = LABEL + max(strip.width for _, strip in strips)
+    head, foot = 44, 18 * ((len(shown) + 1) // 2) + 12
+    sheet = Image.new("RGB", (width, head + SCALE * len(strips) + foot), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
+    draw.text((8, 4), title, fill="black", font=ImageFont.load_default(15))
+    for i in range(len(shown)):
+        draw.text((LABEL + SCALE * i + SCALE // 2 - 4, 26), str(i + 1), fill="black", font=font)
+    for i, (label, strip) in enumerate(strips):
+        sheet.paste(strip, (LABEL, head + i * SCALE))
+        draw.multiline_text((8, head + i * SCALE + 28), label, fill="black", font=font)
+    half = (len(shown) + 1) // 2
+    for i, caption in enumerate(shown):
+        place = (8 + (width // 2) * (i // half), head + SCALE * len(strips) + 6 + 18 * (i % half))
+        draw.text(place, f"{i + 1}  {caption}", fill="black", font=font)
+    _save(sheet, path)
+
+
+def contact_grid(images: Tensor, captions: list[str], path: Path) -> None:
+    """Write pictures in rows of eight with their captions below, wrapped."""
+    side, foot, font = 144, 46, ImageFont.load_default(10)
+    rows = (len(images) + 7) // 8
+    sheet = Image.new("RGB", (8 * side, rows * (side + foot)), "white")
+    draw = ImageDraw.Draw(sheet)
+    for i, (pixels, caption) in enumerate(zip(images, captions, strict=True)):
+        x, y = i % 8 * side, i // 8 * (side + foot)
+        sheet.paste(_image(pixels).resize((side - 4, side - 4), Image.Resampling.BICUBIC), (x + 2, y + 2))
+        draw.multiline_text((x + 4, y + side), textwrap.fill(caption, 26), fill="black", font=font, spacing=1)
+    _save(sheet, path)

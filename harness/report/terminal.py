@@ -1,0 +1,59 @@
+"""One line per case and a closing table: plain text, no terminal control."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from harness.measurement import Measurement
+from harness.record import Record
+
+HEAD = f"{'sparsity':>13}  {'FID':>15}  {'CLIP score':>13}  {'composition':>15}  {'zeros':>7}  {'s':>5}  verdict"
+
+
+def figure(m: Measurement, decimals: int) -> str:
+    """Return "value ± standard error"."""
+    return f"{m.value:.{decimals}f} ± {m.se:.{decimals}f}"
+
+
+def zeros(record: Record) -> str:
+    """Return the share of zeros among the targeted weights of all pruned components."""
+    counts = record.exact["components"].values()
+    targeted = sum(c["targeted"] for c in counts)
+    return f"{sum(c['zeros'] for c in counts) / targeted:.1%}" if targeted else "-"
+
+
+def columns(record: Record, level: str, verdict: str) -> str:
+    """Return one row under `HEAD`."""
+    q = record.quality
+    return (
+        f"{level:>13}  {figure(q['fid'], 2):>15}  {figure(q['clip'], 2):>13}  {figure(q['composition'], 3):>15}  "
+        f"{zeros(record):>7}  {record.seconds['generate']:5.1f}  {verdict}"
+    )
+
+
+def case_line(record: Record, verdict: str) -> str:
+    """Return the line that is printed when a case is done."""
+    q = record.quality
+    return (
+        f"{record.case:<46} FID {q['fid'].value:6.2f}  CLIP {q['clip'].value:5.2f}  "
+        f"composition {q['composition'].value:.3f}  {record.seconds['generate']:4.1f} s  {verdict}"
+    )
+
+
+def tables(results: Iterable[tuple[Record, str]], dense: Record | None) -> list[str]:
+    """Return the closing tables, one per component, method and layer choice, the dense model on top of each."""
+    groups: dict[tuple[str, ...], list[tuple[Record, str]]] = {}
+    for record, verdict in results:
+        *group, _ = record.case.split("-")
+        groups.setdefault(tuple(group), []).append((record, verdict))
+    lines: list[str] = []
+    for (target, component, method, layers), rows in sorted(groups.items()):
+        if method == "dense":
+            continue
+        n = rows[0][0].quality["clip"].n
+        lines += ["", f"{target}: {component} pruned by {method}, {layers} layers, n = {n}", HEAD]
+        if dense:
+            lines.append(columns(dense, "dense", ""))
+        for record, verdict in sorted(rows, key=lambda row: tuple(row[0].requested.values())):
+            lines.append(columns(record, record.case.split("-")[-1], verdict))
+    return lines

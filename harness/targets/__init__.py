@@ -1,0 +1,6 @@
+"""Targets: text-to-image pipelines with named components. A new one is one file and one line in `TARGETS`."""
+
+# name → "module:function"; the function takes a torch.device and returns a `Target`.
+TARGETS: dict[str, str] = {
+    "scenes": "harness.targets.scenes:load",
+}

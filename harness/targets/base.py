@@ -1,0 +1,62 @@
+"""What the rest of the harness knows of a text-to-image pipeline."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from harness.errors import HarnessError, unknown
+from harness.targets import TARGETS
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How pictures are made: everything of a workload but the model and the captions."""
+
+    num_inference_steps: int
+    guidance_scale: float
+    latent_seed: int
+
+
+@dataclass(frozen=True)
+class Target:
+    """A loaded pipeline.
+
+    components: the prunable modules by name, in evaluation mode, on `device`. digest: over the weight files.
+    """
+
+    name: str
+    pipeline: Any
+    components: dict[str, Any]
+    protocol: Protocol
+    digest: str
+    device: torch.device
+
+
+def load(name: str, device: torch.device) -> Target:
+    """Load the target called `name` onto `device`. Raises HarnessError for a name that is not in `TARGETS`."""
+    if name not in TARGETS:
+        raise unknown("target", name, TARGETS)
+    module, function = TARGETS[name].split(":")
+    loader: Callable[[torch.device], Target] = getattr(importlib.import_module(module), function)
+    return loader(device)
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device called `name`; "auto" is the GPU where there is one, else the CPU.
+
+    Raises HarnessError for a device that torch does not know or cannot use here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise HarnessError(f"device {name!r} cannot be used here ({reason}); leave --device out, or say cpu") from error
+    return device

@@ -1,0 +1,1 @@
+"""From a record and a stored baseline to a verdict."""

@@ -1,0 +1,131 @@
+"""`baselines.json`: read it strictly, change it only on request, write it whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError
+from harness.record import Record
+
+SCHEMA = 1
+UPDATE = '`pytest benchmarks --update-baselines --baseline-reason "why"`'
+
+# How far a figure may move in either direction before a case fails; see docs/measurements/noise.md.
+TOLERANCES = {"fid": 0.25, "clip": 0.15, "composition": 0.032}
+LOWER_IS_BETTER = ("fid", "latency_ratio")
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """The stored baselines. cases: id → workload → entry. workloads: key → what it stands for."""
+
+    path: Path
+    workloads: dict[str, Any]
+    cases: dict[str, dict[str, Any]]
+
+
+def load(path: Path) -> Baselines:
+    """Read and check a baselines file. A missing file is one without cases: every case then says NO BASELINE.
+
+    Raises HarnessError where the file cannot be read, is of another schema, or holds a value that is not finite.
+    """
+    advice = f"restore it with `git checkout -- {path.name}`, or move it away and run {UPDATE}"
+    try:
+        text = path.read_text()
+    except FileNotFoundError:
+        return Baselines(path, {}, {})
+    except (OSError, UnicodeDecodeError) as error:
+        raise HarnessError(f"{path} cannot be read ({error}); {advice}") from error
+    try:
+        stored = json.loads(text)
+    except ValueError as error:
+        raise HarnessError(f"{path} is not JSON ({error}); {advice}") from error
+    if not isinstance(stored, dict) or stored.get("schema") != SCHEMA:
+        found = stored.get("schema") if isinstance(stored, dict) else type(stored).__name__
+        raise HarnessError(f"{path} has schema {found!r}, wanted {SCHEMA}; {advice}")
+    try:
+        for case, by_workload in stored["cases"].items():
+            for entry in by_workload.values():
+                _check(case, entry)
+        return Baselines(path, dict(stored["workloads"]), dict(stored["cases"]))
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise HarnessError(f"{path} is damaged: {error!r}; {advice}") from error
+
+
+def _check(case: str, entry: Mapping[str, Any]) -> None:
+    entry["exact"], entry["provenance"]
+    if not isinstance(entry["degenerate"], int):
+        raise ValueError(f"{case}: degenerate is {entry['degenerate']!r}")
+    for name, figure in entry["quality"].items():
+        for part in ("value", "se", "tolerance"):
+            if not isinstance(figure[part], int | float) or not math.isfinite(figure[part]):
+                raise ValueError(f"{case}: {name} has {part} {figure[part]!r}")
+        if figure["tolerance"] <= 0:
+            raise ValueError(f"{case}: {name} has tolerance {figure['tolerance']!r}")
+
+
+def entry(record: Record, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is stored of a record. The tolerances are those of `TOLERANCES`."""
+    return {
+        "exact": record.exact,
+        "degenerate": record.degenerate,
+        "quality": {
+            name: {
+                "value": m.value, "se": m.se, "n": m.n, "tolerance": TOLERANCES[name],
+                "direction": "lower" if name in LOWER_IS_BETTER else "higher",
+            }
+            for name, m in record.quality.items()
+        },
+        "provenance": {**provenance, "conditions": record.conditions},
+    }  # fmt: skip
+
+
+def merged(
+    old: Baselines, records: list[Record], workloads: Mapping[str, Any], provenance: Mapping[str, Any]
+) -> Baselines:
+    """Return the baselines with the given records put in; all other entries stay as they are."""
+    cases = {case: dict(by_workload) for case, by_workload in old.cases.items()}
+    for record in records:
+        cases.setdefault(record.case, {})[record.workload] = entry(record, provenance)
+    used = {key for by_workload in cases.values() for key in by_workload}
+    known = {key: value for key, value in {**old.workloads, **workloads}.items() if key in used}
+    return Baselines(old.path, known, cases)
+
+
+def write(baselines: Baselines) -> None:
+    """Replace the file in one step: a reader, or a kill in the middle, sees the old one or the new one.
+
+    Raises HarnessError where the folder cannot be written; the old file is then untouched.
+    """
+    content = {
+        "schema": SCHEMA,
+        "workloads": dict(sorted(baselines.workloads.items())),
+        "cases": dict(sorted(baselines.cases.items())),
+    }
+    replace(baselines.path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def replace(path: Path, text: str) -> None:
+    """Write a text file whole or not at all; nothing is left behind on failure."""
+    partial: str | None = None
+    try:
+        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "w") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(partial).chmod(0o644)
+        os.replace(partial, path)
+        partial = None
+    except OSError as error:
+        raise HarnessError(f"{path} cannot be written ({error}); the old one is unchanged") from error
+    finally:
+        if partial:
+            Path(partial).unlink(missing_ok=True)
