@@ -1,3 +1,3 @@
 """The gate is a pytest plugin; nothing else happens here."""
 
-pytest_plugins = ["harness.plugin"]
+pytest_plugins = ["harness.plugin", "pytester"]

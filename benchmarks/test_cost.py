@@ -26,6 +26,7 @@ def test_latency(cost_case: Case, gate: Gate, benchmark: Any) -> None:
         benchmark.pedantic(step, rounds=ROUNDS, iterations=1, warmup_rounds=2)
     found = ratio(step, lambda: masked(target.components, pruning), ROUNDS)
     benchmark.extra_info.update(case=cost_case.id, ratio_to_dense=asdict(found), conditions=gate.engine.conditions())
+    gate.note(f"{cost_case.id:<46} latency {found.value:.3f} ± {found.se:.3f} of dense, {ROUNDS} rounds")
     assert abs(found.value - 1) <= TOLERANCE + 3 * found.se, (
         f"REGRESSION (latency): pruned / dense is {found.value:.3f} ± {found.se:.3f} over {found.n} rounds, "
         f"wanted 1 ± {TOLERANCE}"

@@ -62,6 +62,10 @@ class Gate:
             save_all(done.images, self.engine.captions, self.images / case.id)
         return done.record
 
+    def note(self, text: str) -> None:
+        """Have a line printed when the test is done, in place of pytest's dot."""
+        self.properties.append(("prunegate-line", text))
+
     def judge(self, record: Record) -> None:
         """Fail the test unless the verdict is PASS; while baselines are updated nothing fails."""
         from harness.verdict.judge import judge

@@ -167,13 +167,18 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Print the case's line and remember its record; under xdist this runs on the controlling process."""
-    facts: Any = dict(report.user_properties).get("prunegate")
-    if report.when != "call" or facts is None or _CONTROLLER is None:
+    properties: dict[str, Any] = dict(report.user_properties)
+    if report.when != "call" or _CONTROLLER is None:
+        return
+    ours = _CONTROLLER.stash[_SESSION]
+    if "prunegate-line" in properties:
+        ours.line(properties["prunegate-line"])
+    if "prunegate" not in properties:
         return
     from harness.record import Record
     from harness.report.terminal import case_line
 
-    ours = _CONTROLLER.stash[_SESSION]
+    facts = properties["prunegate"]
     record = Record.from_json(facts["record"])
     ours.workloads |= facts["workload"]
     ours.captions = facts["captions"]
@@ -194,12 +199,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
     """Leave out pytest's own dot for a case that printed a line."""
-    if report.when == "call" and "prunegate" in dict(report.user_properties):
+    if report.when == "call" and {"prunegate", "prunegate-line"} & dict(report.user_properties).keys():
         return report.outcome, "", report.outcome.upper()
     return None
 
 
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
     """Print the closing tables, write the contact sheets, and store baselines when asked to."""
     ours = config.stash.get(_SESSION, None)
     if ours is None or not ours.results:
@@ -212,8 +217,10 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     try:
         for path in _contact_sheets(ours):
             terminalreporter.write_line(f"contact sheet: {os.path.relpath(path)}")
-        if config.option.update_baselines:
+        if config.option.update_baselines and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
             _update(ours, terminalreporter)
+        elif config.option.update_baselines:
+            terminalreporter.write_line("\nthe run did not come to its end: the baselines are as they were")
     except HarnessError as error:
         terminalreporter.write_line(f"ERROR: {error}", red=True)
         terminalreporter._session.exitstatus = pytest.ExitCode.INTERNAL_ERROR

@@ -31,8 +31,9 @@ def _save(image: Image.Image, path: Path) -> None:
         partial.write_bytes(encoded.getvalue())
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise HarnessError(f"{path} cannot be written ({error}); name another folder, or free some space") from error
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def save_all(images: Tensor, captions: list[str], folder: Path) -> None:

@@ -7,7 +7,16 @@ from collections.abc import Iterable
 from harness.measurement import Measurement
 from harness.record import Record
 
-HEAD = f"{'sparsity':>13}  {'FID':>15}  {'CLIP score':>13}  {'composition':>15}  {'zeros':>7}  {'s':>5}  verdict"
+_NAMES = (
+    ("sparsity", 13),
+    ("FID", 15),
+    ("CLIP score", 13),
+    ("composition", 15),
+    ("zeros", 6),
+    ("s", 5),
+    ("peak MB", 7),
+)
+HEAD = "".join(f"{name:>{width}}  " for name, width in _NAMES) + "verdict"
 
 
 def figure(m: Measurement, decimals: int) -> str:
@@ -25,9 +34,10 @@ def zeros(record: Record) -> str:
 def columns(record: Record, level: str, verdict: str) -> str:
     """Return one row under `HEAD`."""
     q = record.quality
+    peak = "-" if record.peak_megabytes is None else f"{record.peak_megabytes:.0f}"
     return (
         f"{level:>13}  {figure(q['fid'], 2):>15}  {figure(q['clip'], 2):>13}  {figure(q['composition'], 3):>15}  "
-        f"{zeros(record):>7}  {record.seconds['generate']:5.1f}  {verdict}"
+        f"{zeros(record):>6}  {record.seconds['generate']:5.1f}  {peak:>7}  {verdict}"
     )
 
 

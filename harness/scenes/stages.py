@@ -175,7 +175,7 @@ class JudgeCLIPStage(Stage):
 class UNet(Stage):
     """Predict v on latents of a fixed pool of pictures; one caption in ten is dropped, for guidance."""
 
-    POOL_BATCHES = 768
+    POOL_BATCHES = 512
 
     def prepare(self) -> None:
         """Encode the pool once: the autoencoder and the text encoder are frozen."""

@@ -29,8 +29,9 @@ def _save(path: Path, state: dict[str, object]) -> None:
         torch.save(state, partial)
         partial.replace(path)
     except (OSError, RuntimeError) as error:
-        partial.unlink(missing_ok=True)
         raise HarnessError(f"{path} cannot be written ({error}); the last checkpoint is unchanged") from error
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def train(

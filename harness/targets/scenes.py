@@ -24,7 +24,11 @@ def from_folder(pipeline_folder: Path, device: torch.device, digest: str) -> Tar
     from diffusers.models.attention_processor import AttnProcessor
 
     pipeline = StableDiffusionPipeline.from_pretrained(
-        pipeline_folder, torch_dtype=torch.float32, use_safetensors=True, local_files_only=True
+        pipeline_folder,
+        torch_dtype=torch.float32,
+        use_safetensors=True,
+        local_files_only=True,
+        low_cpu_mem_usage=False,
     ).to(device)
     pipeline.set_progress_bar_config(disable=True)
     if device.type == "cpu":

@@ -1,0 +1,54 @@
+"""Ids are what people type; wrong cases are refused with the nearest right name."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from benchmarks.matrix import quality_cases
+from harness.case import Case
+from harness.errors import HarnessError
+
+
+@pytest.mark.parametrize(
+    ("case", "expected"),
+    [
+        (Case("scenes", "unet", "magnitude", "all", (0.35,)), "scenes-unet-magnitude-all-0.35"),
+        (Case("scenes", "both", "magnitude", "linear", (0.475, 0.35)), "scenes-both-magnitude-linear-0.475+0.35"),
+        (Case("scenes", "unet", "random", "all", (0.5,)), "scenes-unet-random-all-0.50"),
+        (Case("scenes", "unet", "magnitude", "all", (1.0,)), "scenes-unet-magnitude-all-1.00"),
+        (Case("scenes"), "scenes-none-dense-none-0.00"),
+    ],
+)
+def test_id(case: Case, expected: str) -> None:
+    assert case.id == expected
+
+
+@pytest.mark.parametrize("bad", [float("nan"), 1.5, -0.1, float("inf")])
+def test_wrong_sparsity(bad: float) -> None:
+    with pytest.raises(HarnessError, match="give a number from 0 to 1"):
+        Case("scenes", "unet", "magnitude", "all", (bad,))
+
+
+def test_unknown_method_suggests_the_nearest() -> None:
+    with pytest.raises(HarnessError, match="did you mean magnitude"):
+        Case("scenes", "unet", "magnitud", "all", (0.5,))
+
+
+def test_both_wants_two_sparsities() -> None:
+    with pytest.raises(HarnessError, match="wants 2 sparsities"):
+        Case("scenes", "both", "magnitude", "all", (0.5,))
+
+
+def test_ids_are_unique_and_a_tier_holds_the_one_below() -> None:
+    pr, full = ([case.id for case in quality_cases("scenes", tier)] for tier in ("pr", "full"))
+    assert len(set(full)) == len(full)
+    assert set(pr) < set(full)
+
+
+def test_collecting_does_not_import_torch() -> None:
+    code = "import harness.plugin, benchmarks.matrix, sys; benchmarks.matrix.quality_cases('scenes', 'full'); "
+    code += "sys.exit(any(m in sys.modules for m in ('torch', 'diffusers', 'transformers')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

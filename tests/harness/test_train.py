@@ -1,0 +1,73 @@
+"""Training from nothing: every stage runs, leaves a loadable pipeline, and takes up from its checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness.__main__ import main
+from harness.errors import HarnessError
+from harness.scenes import stages, train
+from harness.targets.scenes import from_folder
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two pictures a step instead of hundreds."""
+    right = stages.build
+
+    def small(*arguments: object) -> stages.Stage:
+        stage = right(*arguments)  # type: ignore[arg-type]
+        stage.batch = 4
+        return stage
+
+    monkeypatch.setattr(train, "build", small)
+    monkeypatch.setattr(stages.UNet, "POOL_BATCHES", 1)
+
+
+def test_all_stages_make_a_pipeline(quick: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in stages.STAGES:
+        train.train(name, 5, CPU, tmp_path, "small", max_steps=2)
+    target = from_folder(tmp_path / "pipeline", CPU, "untrained")
+    assert (
+        target.pipeline("a ring", height=64, width=64, num_inference_steps=1, output_type="pt").images.shape[-1] == 64
+    )
+    assert {p.name for p in (tmp_path / "judges").iterdir()} == {"reader.safetensors", "clip.safetensors"}
+    assert not list(tmp_path.rglob("*.partial"))
+    assert "2 steps" in capsys.readouterr().out
+
+
+def test_resumes_after_a_kill(
+    quick: None, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train, "CHECKPOINT_SECONDS", 0)
+    right = stages.Autoencoder.loss
+
+    def killed(self: stages.Autoencoder, step: int) -> tuple[torch.Tensor, str]:
+        if step == 2:
+            raise KeyboardInterrupt
+        return right(self, step)
+
+    monkeypatch.setattr(stages.Autoencoder, "loss", killed)
+    arguments = ["train-scenes", "--stage", "autoencoder", "--minutes", "5", "--device", "cpu", "--out", str(tmp_path)]
+    assert main(arguments) == 130
+    assert "the same command resumes" in capsys.readouterr().err
+    monkeypatch.setattr(stages.Autoencoder, "loss", right)
+    train.train("autoencoder", 5, CPU, tmp_path, "small", max_steps=4)
+    assert "resumed at step 2" in capsys.readouterr().out
+
+
+def test_wrong_calls_are_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(HarnessError, match="did you mean small"):
+        train.train("unet", 1, CPU, tmp_path, "smal")
+    with pytest.raises(HarnessError, match="wanted a positive number"):
+        train.train("unet", float("nan"), CPU, tmp_path, "small")
+    with pytest.raises(HarnessError, match="train that stage first"):
+        train.train("unet", 1, CPU, tmp_path, "small")
+    (tmp_path / "file").touch()
+    assert main(["train-scenes", "--stage", "unet", "--minutes", "1", "--out", str(tmp_path / "file")]) == 2
+    assert capsys.readouterr().err.startswith("error: nothing can be written to")
