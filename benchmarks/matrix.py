@@ -27,7 +27,7 @@ MATRIX: dict[tuple[str, str, str], tuple[tuple[Level, ...], tuple[Level, ...]]] 
 }
 
 # Levels at which latency is compared with the dense model's.
-COST = ((0.50, "text_encoder"), (0.35, "unet"), (0.70, "unet"))
+COST = ((0.50, "text_encoder"), (0.80, "text_encoder"), (0.35, "unet"), (0.70, "unet"))
 
 
 def quality_cases(target: str, tier: str) -> list[Case]:

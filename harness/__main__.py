@@ -34,6 +34,11 @@ def parser() -> argparse.ArgumentParser:
     measure.add_argument("--steps", type=int, help="denoising steps (default: the gate's)")
     measure.add_argument("--device", default="auto")
     measure.add_argument("--sheet", type=Path, help="write the first 48 pictures to this PNG")
+
+    curves = commands.add_parser("curves", help="draw quality against sparsity from a --benchmark-json file, as SVG")
+    curves.add_argument("run", type=Path, help="what `pytest benchmarks --benchmark-json FILE` wrote")
+    curves.add_argument("--layers", choices=("all", "linear"), default="all")
+    curves.add_argument("--out", type=Path, required=True, help="the SVG file")
     return top
 
 
@@ -43,6 +48,12 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.command == "train-scenes":
             return _train(options)
+        if options.command == "curves":
+            from harness.report.curves import draw, read_records
+            from harness.verdict.baselines import replace
+
+            replace(options.out, draw(read_records(options.run), options.layers))
+            return 0
         from harness import model_card
 
         if options.command == "reference":

@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from harness.case import LAYERS, SELECTIONS
 from harness.errors import HarnessError, unknown
 from harness.gate import Gate
 from harness.targets import TARGETS
 from harness.verdict import baselines as stored
+from pruners import PRUNERS
 
 if TYPE_CHECKING:
     from harness.record import Record
 
-CAPTIONS = {"pr": 64, "full": 256}
+CAPTIONS = 64
+TIERS = ("pr", "full")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -28,7 +31,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--target", default="scenes", help="what to prune: " + ", ".join(sorted(TARGETS)))
     group.addoption("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda, cuda:1, …")
     group.addoption(
-        "--tier", default="pr", choices=sorted(CAPTIONS), help="pr: 64 captions; full: every case, 256 captions"
+        "--tier",
+        default="pr",
+        choices=TIERS,
+        help="pr: every tenth of sparsity; full: finer, and all of linear and random",
     )
     group.addoption("--batch-size", type=int, default=64, help="pictures generated at once (default 64)")
     group.addoption("--images", type=Path, metavar="DIR", help="keep every picture as a PNG under DIR")
@@ -73,6 +79,7 @@ class Session:
         self.workloads: dict[str, Any] = {}
         self.captions: list[str] = []
         self.shown = False
+        self.deselected = False
 
     def progress(self, text: str) -> None:
         """Show what is being done in place, on a terminal; say nothing elsewhere."""
@@ -99,33 +106,40 @@ class Session:
 _SESSION = pytest.StashKey[Session]()
 
 
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    """Remember whether cases of ours were left out by `-k`."""
+    if _CONTROLLER is not None and any("gate" in getattr(item, "fixturenames", ()) for item in items):
+        _CONTROLLER.stash[_SESSION].deselected = True
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Read the baselines and try the output folders before the first case runs, if there is one."""
-    config = session.config
-    if config.option.collectonly or not any("gate" in getattr(item, "fixturenames", ()) for item in session.items):
+    """Check what the cases need before the first of them runs."""
+    if session.config.option.collectonly or hasattr(session.config, "workerinput"):
         return
+    if any("gate" in getattr(item, "fixturenames", ()) for item in session.items):
+        _prepare(session.config)
+
+
+def _prepare(config: pytest.Config) -> None:
+    """Read the baselines and clear the report folder. Raises UsageError where one of them cannot be used."""
     ours = config.stash[_SESSION]
     try:
         stored.load(ours.baselines)
     except HarnessError as error:
         raise pytest.UsageError(str(error)) from error
-    for folder in filter(None, (ours.report, config.option.images)):
-        _writable(folder.absolute())
-    if not hasattr(config, "workerinput"):
-        for row in (ours.report / "rows").glob("*.png"):
-            row.unlink()
-
-
-def _writable(folder: Path) -> None:
-    probe = folder / f".probe-{os.getpid()}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise pytest.UsageError(
-            f"nothing can be written to {folder} ({error.strerror}); name another folder"
-        ) from error
+    for option, folder in (("--report", ours.report), ("--images", config.option.images)):
+        if folder is None:
+            continue
+        probe = folder.absolute() / f".probe-{os.getpid()}"
+        try:
+            probe.parent.mkdir(parents=True, exist_ok=True)
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            reason = f"nothing can be written to {probe.parent} ({error.strerror})"
+            raise pytest.UsageError(f"{reason}; name another folder with {option}") from error
+    for row in (ours.report / "rows").glob("*.png"):
+        row.unlink()
 
 
 @pytest.fixture(scope="session")
@@ -134,7 +148,7 @@ def _engine(request: pytest.FixtureRequest) -> Any:
 
     option, ours = request.config.option, request.config.stash[_SESSION]
     try:
-        engine = Engine(option.target, option.device, CAPTIONS[option.tier], option.batch_size, ours.progress)
+        engine = Engine(option.target, option.device, CAPTIONS, option.batch_size, ours.progress)
         _ = engine.target, engine.judges, engine.reference, engine.workload_key
     except HarnessError as error:
         pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
@@ -195,6 +209,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """Remember the configuration for the one hook that is not given it."""
     global _CONTROLLER
     _CONTROLLER = None if hasattr(session.config, "workerinput") else session.config
+    if _CONTROLLER is not None and getattr(session.config.option, "numprocesses", None):
+        # Under xdist the controlling process collects nothing, so it cannot wait for a case to turn up.
+        _prepare(session.config)
 
 
 def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
@@ -207,6 +224,12 @@ def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] 
 def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
     """Print the closing tables, write the contact sheets, and store baselines when asked to."""
     ours = config.stash.get(_SESSION, None)
+    if ours is not None and ours.deselected and exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
+        terminalreporter.write_line(
+            f"no case matches -k; an id is target-component-method-layers-level, with the components "
+            f"{', '.join(SELECTIONS)}, the methods {', '.join(sorted(PRUNERS))} and the layers {', '.join(LAYERS)}; "
+            "`pytest benchmarks --collect-only -q` lists them all"
+        )
     if ours is None or not ours.results:
         return
     from harness.report.terminal import tables
@@ -234,10 +257,9 @@ def _contact_sheets(ours: Session) -> list[Path]:
         groups.setdefault(record.case.rpartition("-")[0], []).append(record)
     written = []
     for group, records in sorted(groups.items()):
-        ordered = sorted(records, key=lambda r: tuple(r.requested.values()))
-        rows = [r for r in [ours.dense, *ordered] if r is not None and r.requested] or ordered
-        if ours.dense is not None and rows is not ordered:
-            rows = [ours.dense, *ordered]
+        rows = sorted(records, key=lambda r: tuple(r.requested.values()))
+        if ours.dense is not None and rows[0].requested:
+            rows = [ours.dense, *rows]
         labels = [
             f"{'dense' if not r.requested else r.case.rpartition('-')[2]}\n"
             f"composition {r.quality['composition'].value:.2f}\nFID {r.quality['fid'].value:.1f}"

@@ -178,7 +178,7 @@ class UNet(Stage):
     POOL_BATCHES = 512
 
     def prepare(self) -> None:
-        """Encode the pool once: the autoencoder and the text encoder are frozen."""
+        """Encode the pool: the autoencoder and the text encoder are frozen."""
         from diffusers import AutoencoderKL, DDPMScheduler
         from transformers import CLIPTextModel, CLIPTokenizer
 

@@ -25,6 +25,12 @@ def test_two_workers_judge_and_store_as_one(stored: pytest.Pytester, monkeypatch
     stored.runpytest_subprocess("-n", "2").assert_outcomes(failed=4)
 
 
+def test_a_word_that_matches_nothing_lists_the_names(stored: pytest.Pytester) -> None:
+    found = stored.runpytest_subprocess("-k", "magnitud_")
+    assert found.ret == pytest.ExitCode.NO_TESTS_COLLECTED
+    found.stdout.fnmatch_lines(["no case matches -k*unet*methods magnitude, random*"])
+
+
 def test_workers_and_benchmark_json_do_not_go_together(stored: pytest.Pytester) -> None:
     found = stored.runpytest_subprocess("-n", "2", "--benchmark-json", "out.json")
     assert found.ret == pytest.ExitCode.USAGE_ERROR and "leave one out" in found.stderr.str()
