@@ -21,6 +21,7 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--minutes", required=True, type=float, help="training time in all, over resumed runs too")
     train.add_argument("--device", default="auto", help="auto, cpu, cuda, …")
     train.add_argument("--preset", default="small", help="small is the shipped size")
+    train.add_argument("--start", type=Path, metavar="DIR", help="unet: train on from this weights folder's pipeline")
     train.add_argument("--threads", type=int, help="CPU threads (default: torch's choice)")
     train.add_argument("--out", type=Path, default=Path("runs/scenes"), help="folder for checkpoints and weights")
 
@@ -63,9 +64,12 @@ def main(arguments: list[str] | None = None) -> int:
                 options.weights, options.captions, options.steps, options.device, options.sheet
             ):
                 print(line, flush=True)
-    except HarnessError as error:
+    except (HarnessError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped; a training resumes from its last checkpoint with the same command", file=sys.stderr)
+        return 130
     return 0
 
 
@@ -77,12 +81,7 @@ def _train(options: argparse.Namespace) -> int:
 
     if options.threads:
         torch.set_num_threads(options.threads)
-    try:
-        device = choose_device(options.device)
-        train(options.stage, options.minutes, device, options.out, options.preset)
-    except KeyboardInterrupt:
-        print("stopped; the same command resumes from the last checkpoint", file=sys.stderr)
-        return 130
+    train(options.stage, options.minutes, choose_device(options.device), options.out, options.preset, options.start)
     return 0
 
 

@@ -92,7 +92,7 @@ class Engine:
             "threads": torch.get_num_threads(),
             "cores": os.cpu_count(),
             "batch_size": self.batch_size,
-            "torch": torch.__version__,
+            "torch": str(torch.__version__),
             "diffusers": diffusers.__version__,
             "transformers": transformers.__version__,
         }

@@ -33,19 +33,13 @@ class Gate:
         self.updating, self.properties = updating, properties
 
     def measure(self, case: Case) -> Record:
-        """Run the case; keep its row of the contact sheet, and all of its pictures if they were asked for.
-
-        The dense run is made once per process and serves every case as the row above.
-        """
-        if case == self.engine.dense_case():
-            return self._dense()
-        self._dense()
+        """Run the case; keep its row of the contact sheet, and all of its pictures if they were asked for."""
         return self._measure(case)
 
-    def _dense(self) -> Record:
+    def ready(self) -> None:
+        """Make the dense run that serves every case as the row above, once per process."""
         if self.engine.dense_record is None:
             self.engine.dense_record = self._measure(self.engine.dense_case())
-        return self.engine.dense_record
 
     def _measure(self, case: Case) -> Record:
         from harness.pipeline import run

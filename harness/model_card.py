@@ -41,7 +41,7 @@ def write_reference(weights: Path | None, pictures: int) -> str:
 
     folder = weights or WEIGHTS
     pairs = held_out()
-    if pictures % len(pairs):
+    if pictures < 1 or pictures % len(pairs):
         raise HarnessError(f"{pictures} pictures do not show each of the {len(pairs)} captions equally often")
     judges = Judges(folder / "judges", torch.device("cpu"))
     scenes, captions = [scene for _, scene in pairs], [caption for caption, _ in pairs]
@@ -62,6 +62,10 @@ def dense(weights: Path | None, captions: int, steps: int | None, device: str, s
     from dataclasses import replace
 
     folder, where = weights or WEIGHTS, choose_device(device)
+    if not 64 <= captions <= len(held_out()):
+        raise HarnessError(f"--captions is {captions}, wanted 64 to {len(held_out())}")
+    if steps is not None and steps < 1:
+        raise HarnessError(f"--steps is {steps}, wanted 1 or more")
     pairs = held_out()[:captions]
     texts, scenes = [caption for caption, _ in pairs], [scene for _, scene in pairs]
     judges = Judges(folder / "judges", where)

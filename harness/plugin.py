@@ -127,7 +127,11 @@ def _prepare(config: pytest.Config) -> None:
         stored.load(ours.baselines)
     except HarnessError as error:
         raise pytest.UsageError(str(error)) from error
-    for option, folder in (("--report", ours.report), ("--images", config.option.images)):
+    output = getattr(config.option, "benchmark_json", None)
+    folders = {"--report": ours.report, "--images": config.option.images}
+    folders["--benchmark-json"] = Path(getattr(output, "name", output)).parent if output else None
+    folders["--baselines"] = ours.baselines.parent if config.option.update_baselines else None
+    for option, folder in folders.items():
         if folder is None:
             continue
         probe = folder.absolute() / f".probe-{os.getpid()}"
@@ -138,8 +142,6 @@ def _prepare(config: pytest.Config) -> None:
         except OSError as error:
             reason = f"nothing can be written to {probe.parent} ({error.strerror})"
             raise pytest.UsageError(f"{reason}; name another folder with {option}") from error
-    for row in (ours.report / "rows").glob("*.png"):
-        row.unlink()
 
 
 @pytest.fixture(scope="session")
@@ -151,6 +153,8 @@ def _engine(request: pytest.FixtureRequest) -> Any:
         engine = Engine(option.target, option.device, CAPTIONS, option.batch_size, ours.progress)
         _ = engine.target, engine.judges, engine.reference, engine.workload_key
     except HarnessError as error:
+        if hasattr(request.config, "workerinput"):
+            raise
         pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
     return engine
 
@@ -238,12 +242,12 @@ def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pyte
     for line in tables(ours.results, ours.dense):
         terminalreporter.write_line(line)
     try:
-        for path in _contact_sheets(ours):
-            terminalreporter.write_line(f"contact sheet: {os.path.relpath(path)}")
         if config.option.update_baselines and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
             _update(ours, terminalreporter)
         elif config.option.update_baselines:
             terminalreporter.write_line("\nthe run did not come to its end: the baselines are as they were")
+        for path in _contact_sheets(ours):
+            terminalreporter.write_line(f"contact sheet: {os.path.relpath(path)}")
     except HarnessError as error:
         terminalreporter.write_line(f"ERROR: {error}", red=True)
         terminalreporter._session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
@@ -285,7 +289,9 @@ def _update(ours: Session, terminalreporter: Any) -> None:
     for record in records:
         before = old.cases.get(record.case, {}).get(record.workload)
         changes = [
-            f"{name} {before['quality'][name]['value']:.4g} → {m.value:.4g}" if before else f"{name} {m.value:.4g}"
+            f"{name} {before['quality'][name]['value']:.4g} → {m.value:.4g}"
+            if before and name in before["quality"]
+            else f"{name} {m.value:.4g}"
             for name, m in record.quality.items()
         ]
         terminalreporter.write_line(f"  {record.case:<46} {'' if before else 'new: '}{', '.join(changes)}")

@@ -9,8 +9,6 @@ from torch import Tensor
 from pruners.select import smallest_pruned
 from pruners.types import LayerStats, Pruned
 
-GROUP = "layer"
-
 
 def prune(weight: Tensor, stats: LayerStats | None, sparsities: Sequence[float], seed: int) -> list[Pruned]:
     """Score `|W|`, compare within the whole layer.

@@ -87,8 +87,8 @@ def _panel(
     svg.append(f'<text x="{left + WIDTH / 2}" y="{TOP + HEIGHT + 34}" text-anchor="middle">sparsity</text>')
     for key, rows in lines.items():
         colour, dash = STYLES[key]
-        points = [(0.0, r.quality[metric]) for r in dense]
-        points += sorted(((*r.requested.values(), r.quality[metric]) for r in rows), key=lambda p: p[0])
+        points = [(sum(r.requested.values()), r.quality[metric]) for r in [*dense, *rows]]
+        points.sort(key=lambda point: point[0])
         path = " L".join(f"{left + WIDTH * s:.1f} {scale.y(m.value):.1f}" for s, m in points)
         svg.append(f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="2" stroke-dasharray="{dash}"/>')
         for s, m in points:

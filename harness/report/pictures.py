@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import textwrap
 from pathlib import Path
@@ -25,7 +26,7 @@ def _save(image: Image.Image, path: Path) -> None:
     """Write a PNG whole or not at all. Raises HarnessError where that cannot be done."""
     encoded = io.BytesIO()
     image.save(encoded, "PNG")
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_bytes(encoded.getvalue())
@@ -53,7 +54,10 @@ def save_row(images: Tensor, path: Path) -> None:
 
 def contact_sheet(rows: list[tuple[str, Path]], captions: list[str], title: str, path: Path) -> None:
     """Stack rows with their labels; the captions of the columns stand below, numbered."""
-    strips = [(label, Image.open(strip)) for label, strip in rows]
+    try:
+        strips = [(label, Image.open(strip)) for label, strip in rows]
+    except OSError as error:
+        raise HarnessError(f"a row of {path.name} is gone ({error}); did another run use the same --report?") from error
     shown = captions[:ACROSS]
     width = LABEL + max(strip.width for _, strip in strips)
     head, foot = 44, 18 * ((len(shown) + 1) // 2) + 12

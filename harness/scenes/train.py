@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import math
+import shutil
 import sys
 import time
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from harness.errors import HarnessError, unknown
@@ -34,14 +36,30 @@ def _save(path: Path, state: dict[str, object]) -> None:
         partial.unlink(missing_ok=True)
 
 
+def _take_over(name: str, start: Path, folder: Path) -> None:
+    if name != "unet":
+        raise HarnessError(f"--start works for the unet stage, not for {name}")
+    if not (start / "pipeline" / "unet" / "config.json").exists():
+        raise HarnessError(f"{start} holds no pipeline/unet; give a weights folder such as harness/scenes/weights")
+    shutil.copytree(start / "pipeline", folder / "pipeline", dirs_exist_ok=True)
+
+
 def train(
-    name: str, minutes: float, where: torch.device, folder: Path, preset: str, max_steps: int | None = None
+    name: str,
+    minutes: float,
+    where: torch.device,
+    folder: Path,
+    preset: str,
+    start: Path | None = None,
+    max_steps: int | None = None,
 ) -> Path:
     """Train stage `name` until `minutes` of training have been spent in all, and write its weights under `folder`.
 
-    Every minute the state goes to `folder/checkpoints/NAME.pt`; a killed run takes up from there. `max_steps` ends
-    the training after that many steps, if the time is not up before. Returns the folder. Raises HarnessError for an
-    unknown preset, a time that is not positive, missing earlier stages and a folder that cannot be written.
+    Every minute the state goes to `folder/checkpoints/NAME.pt`; a killed run takes up from there. `start`, for
+    the U-Net: a weights folder whose pipeline is taken over and trained on, where there is no checkpoint yet.
+    `max_steps` ends the training after that many steps, if the time is not up before. Returns the folder.
+    Raises HarnessError for an unknown preset, a time that is not positive, missing earlier stages and a folder that
+    cannot be written.
     """
     if preset not in PRESETS:
         raise unknown("preset", preset, PRESETS)
@@ -51,11 +69,17 @@ def train(
         (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise HarnessError(f"nothing can be written to {folder} ({error.strerror}); choose another --out") from error
+    checkpoint = folder / "checkpoints" / f"{name}.pt"
+    fresh = not checkpoint.exists()
+    if start is not None and fresh:
+        _take_over(name, start, folder)
     for needed in ("vae", "text_encoder") if name == "unet" else ():
         if not (folder / "pipeline" / needed / "config.json").exists():
             raise HarnessError(f"the unet stage needs {folder / 'pipeline' / needed}; train that stage first")
     stage = build(name, preset, folder, where)
     model = stage.model
+    if start is not None and fresh:
+        model.load_state_dict(load_file(folder / "pipeline" / "unet" / "diffusion_pytorch_model.safetensors"))
     if where.type == "cpu" and name != "text_encoder":
         model.to(memory_format=torch.channels_last)
     if name == "unet":
@@ -64,7 +88,6 @@ def train(
         model.set_attn_processor(AttnProcessor())
     optimizer = torch.optim.AdamW(model.parameters(), stage.rate, weight_decay=stage.weight_decay, betas=(0.9, 0.99))
     average = copy.deepcopy(model).eval().requires_grad_(False) if stage.ema else model
-    checkpoint = folder / "checkpoints" / f"{name}.pt"
     step, spent = 0, 0.0
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location=where, weights_only=True)
@@ -99,7 +122,7 @@ def train(
         now = time.monotonic()
         spent += now - last
         last = now
-        if now - shown > 10 or sys.stderr.isatty():
+        if now - shown > (1 if sys.stdout.isatty() else 10):
             left = max(0.0, minutes - spent / 60)
             print(f"{name}: step {step}  loss {loss.item():.4f}  {words}  {left:.1f} min left", flush=True)
             shown = now

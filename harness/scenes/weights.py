@@ -47,6 +47,6 @@ def verified(folder: Path | None = None) -> dict[str, str]:
         if found[name] != wanted[name]:
             raise HarnessError(
                 f"{folder / name} has changed: its SHA-256 starts {found[name][:12]}, "
-                f"the model card says {wanted[name][:12]}; {advice}"
+                f"{DIGESTS} says {wanted[name][:12]}; {advice}"
             )
     return {part: digests.of_value({k: v for k, v in wanted.items() if k.startswith(part)}) for part in PARTS}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from harness.engine import Engine
 from harness.errors import HarnessError
 from harness.quality import generate, judging
 from harness.surgery import layers, masks
+from harness.targets.base import Target
 from harness.verdict.baselines import load
 from harness.verdict.judge import Verdict, judge
 from pruners import magnitude, select
@@ -73,12 +75,13 @@ def largest_pruned(patch: Patch) -> None:
 
 
 def mask_on_the_wrong_axis(patch: Patch) -> None:
-    right = magnitude.smallest_pruned
+    right = magnitude.prune
 
-    def turned(scores: Tensor, levels: list[float]) -> list[Tensor]:
-        return [keep.flip(1) for keep in right(scores, levels)]
+    def turned(weight: Tensor, stats: None, levels: list[float], seed: int) -> list[Pruned]:
+        keeps = [p.keep.reshape(weight.shape) for p in right(weight.T.contiguous(), stats, levels, seed)]
+        return [Pruned(keep, weight.where(keep, 0)) for keep in keeps]
 
-    patch.setattr(magnitude, "smallest_pruned", turned)
+    patch.setattr(magnitude, "prune", turned)
 
 
 def groups_by_row(patch: Patch) -> None:
@@ -125,11 +128,9 @@ def features_truncated(patch: Patch) -> None:
 
 
 def guidance_left_out(patch: Patch) -> None:
-    right = generate.generate.__wrapped__ if hasattr(generate.generate, "__wrapped__") else generate.generate
+    right = generate.generate
 
-    def unguided(target: Any, *rest: Any) -> generate.Pictures:
-        from dataclasses import replace
-
+    def unguided(target: Target, *rest: Any) -> generate.Pictures:
         return right(replace(target, protocol=replace(target.protocol, guidance_scale=1.0)), *rest)
 
     patch.setattr(pipeline, "generate", unguided)
@@ -142,8 +143,9 @@ def one_generator_for_all(patch: Patch) -> None:
     )
 
 
-def pictures_not_clamped(patch: Patch) -> None:
-    patch.setattr(generate, "quantised", lambda images: (images * 255).round().to(torch.int64).to(torch.uint8))
+def pictures_darkened(patch: Patch) -> None:
+    right = generate.quantised
+    patch.setattr(generate, "quantised", lambda images: right(images * 127 / 255))
 
 
 DEFECTS: dict[Callable[[Patch], None], tuple[Case, str]] = {
@@ -160,7 +162,7 @@ DEFECTS: dict[Callable[[Patch], None], tuple[Case, str]] = {
     features_truncated: (UNET, "quality"),
     guidance_left_out: (UNET, "quality"),
     one_generator_for_all: (UNET, "quality"),
-    pictures_not_clamped: (UNET, "quality"),
+    pictures_darkened: (UNET, "quality"),
 }
 
 

@@ -10,6 +10,7 @@ import torch
 from harness.__main__ import main
 from harness.errors import HarnessError
 from harness.scenes import stages, train
+from harness.scenes.weights import WEIGHTS
 from harness.targets.scenes import from_folder
 
 CPU = torch.device("cpu")
@@ -55,10 +56,19 @@ def test_resumes_after_a_kill(
     monkeypatch.setattr(stages.Autoencoder, "loss", killed)
     arguments = ["train-scenes", "--stage", "autoencoder", "--minutes", "5", "--device", "cpu", "--out", str(tmp_path)]
     assert main(arguments) == 130
-    assert "the same command resumes" in capsys.readouterr().err
+    assert "resumes from its last checkpoint" in capsys.readouterr().err
     monkeypatch.setattr(stages.Autoencoder, "loss", right)
     train.train("autoencoder", 5, CPU, tmp_path, "small", max_steps=4)
     assert "resumed at step 2" in capsys.readouterr().out
+
+
+def test_trains_on_from_finished_weights(quick: None, tmp_path: Path) -> None:
+    train.train("unet", 5, CPU, tmp_path, "small", start=WEIGHTS, max_steps=1)
+    taken, shipped = (from_folder(f / "pipeline", CPU, "any").components["unet"] for f in (tmp_path, WEIGHTS))
+    moved = max(float((a - b).abs().max()) for a, b in zip(taken.parameters(), shipped.parameters(), strict=True))
+    assert 0 < moved < 0.01
+    with pytest.raises(HarnessError, match="holds no pipeline/unet"):
+        train.train("unet", 5, CPU, tmp_path / "other", "small", start=tmp_path / "nowhere")
 
 
 def test_wrong_calls_are_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -39,6 +39,10 @@ def test_missing_and_foreign_files_are_refused(copy: Path) -> None:
     (copy / "judges" / "clip.safetensors").rename(copy / "judges" / "other.safetensors")
     with pytest.raises(HarnessError, match=r"clip.safetensors is missing"):
         verified(copy)
+    (copy / "judges" / "other.safetensors").rename(copy / "judges" / "clip.safetensors")
+    (copy / "judges" / "more.json").touch()
+    with pytest.raises(HarnessError, match=r"more.json is not in digests.json"):
+        verified(copy)
     with pytest.raises(HarnessError, match=r"digests.json cannot be read"):
         verified(copy / "judges")
 

@@ -29,6 +29,7 @@ def _engine(request):
 def _toy(monkeypatch):
     import torch
     import harness.pipeline as pipeline
+    from harness.engine import Engine
     from harness.errors import HarnessError
     from harness.measurement import Measurement
     from harness.record import Record
@@ -49,7 +50,8 @@ def _toy(monkeypatch):
             case=case.id, workload=engine.workload_key, requested=case.plan, quality=quality, attributes={},
             exact={"keep": "k" + os.environ.get("TOY_KEEP", ""), "components": counts},
             degenerate=int(os.environ.get("TOY_DEGENERATE", "0")), seconds={"prune": 0.1, "generate": 0.2},
-            peak_megabytes=None, peak_of="not measured", conditions={},
+            peak_megabytes=None, peak_of="not measured",
+            conditions=Engine.conditions(SimpleNamespace(device=torch.device("cpu"), batch_size=1)),
         )
         return pipeline.Run(record, torch.zeros(2, 3, 8, 8, dtype=torch.uint8))
 
@@ -68,6 +70,7 @@ LEVELS = (0.2, 0.5)
     ids=lambda case: case.id,
 )
 def test_quality(case, gate, benchmark):
+    gate.ready()
     record = benchmark.pedantic(gate.measure, args=(case,), rounds=1, iterations=1)
     benchmark.extra_info.update(record.to_json())
     gate.judge(record)

@@ -30,7 +30,7 @@ def test_unchanged_is_green_and_update_says_what_it_stored(project: pytest.Pytes
 @pytest.mark.parametrize(
     ("variable", "value", "word"),
     [
-        ("TOY_SHIFT", '{"fid": 2}', "REGRESSION (quality): fid 3 → 5"),
+        ("TOY_SHIFT", '{"fid": 4}', "REGRESSION (quality): fid 3 → 7"),
         ("TOY_SHIFT", '{"clip": -2}', "REGRESSION (quality): clip 60 → 58"),
         ("TOY_SHIFT", '{"composition": -0.2}', "REGRESSION (quality): composition 0.5 → 0.3"),
         ("TOY_SHIFT", '{"clip": 2}', "IMPROVED (quality): clip 60 → 62"),
