@@ -129,7 +129,7 @@ def _prepare(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from error
     output = getattr(config.option, "benchmark_json", None)
     folders = {"--report": ours.report, "--images": config.option.images}
-    folders["--benchmark-json"] = Path(getattr(output, "name", output)).parent if output else None
+    folders["--benchmark-json"] = Path(output).parent if output else None
     folders["--baselines"] = ours.baselines.parent if config.option.update_baselines else None
     for option, folder in folders.items():
         if folder is None:
