@@ -34,7 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--tier",
         default="pr",
         choices=TIERS,
-        help="pr: every tenth of sparsity; full: finer, and all of linear and random",
+        help="pr: what fits three minutes; full: finer levels, more of linear and random",
     )
     group.addoption("--batch-size", type=int, default=64, help="pictures generated at once (default 64)")
     group.addoption("--images", type=Path, metavar="DIR", help="keep every picture as a PNG under DIR")
