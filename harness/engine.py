@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import cached_property
+from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -83,18 +84,13 @@ class Engine:
 
     def conditions(self) -> dict[str, Any]:
         """Return what is recorded with a result but not compared: device, threads, batch size, versions."""
-        import diffusers
-        import transformers
-
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
         return {
             "device": name,
             "threads": torch.get_num_threads(),
             "cores": os.cpu_count(),
             "batch_size": self.batch_size,
-            "torch": str(torch.__version__),
-            "diffusers": diffusers.__version__,
-            "transformers": transformers.__version__,
+            **{package: version(package) for package in ("torch", "diffusers", "transformers")},
         }
 
     def dense_case(self) -> Case:
