@@ -1,29 +1,57 @@
-"""The benchmark matrix as data: which sparsities of which method on which component, and in which tier."""
+"""The benchmark matrix as data: which levels of which method on which component, and in which tier."""
 
 from __future__ import annotations
 
 from harness.case import Case
+from pruners.levels import Level, Pattern
 
-TENTHS = (0.10, 0.20, 0.30, 0.40, 0.50, 0.60, 0.70, 0.80, 0.90)
+Levels = tuple[Level | tuple[Level, Level], ...]
+
+TENTHS: Levels = (0.10, 0.20, 0.30, 0.40, 0.50, 0.60, 0.70, 0.80, 0.90)
+EQUAL: Levels = tuple((s / 10, s / 10) for s in range(1, 10))
+FEW: Levels = (0.30, 0.50, 0.70)
+MIDDLE: Levels = (0.30, 0.50, 0.60, 0.70, 0.80)
+TWO_FOUR: Levels = (Pattern(2, 4),)
 
 # The paper's operating point (arXiv 2411.15113) and steps along its diagonal.
-PAIRS = ((0.20, 0.15), (0.475, 0.35), (0.60, 0.475), (0.80, 0.60))
+PAIRS: Levels = ((0.20, 0.15), (0.475, 0.35), (0.60, 0.475), (0.80, 0.60))
+
+# Finer, around where magnitude pruning of the embedded model drops off.
+TEXT_FINE: Levels = (0.55, 0.65, 0.75, 0.85)
+UNET_FINE: Levels = (0.35, 0.45, 0.55, 0.65)
 
 # (component, method, layers) → (levels of every run, levels that only `--tier full` adds)
-Level = float | tuple[float, float]
-MATRIX: dict[tuple[str, str, str], tuple[tuple[Level, ...], tuple[Level, ...]]] = {
-    ("text_encoder", "magnitude", "all"): (TENTHS, (0.55, 0.65, 0.75)),
-    ("unet", "magnitude", "all"): (TENTHS, (0.35, 0.45, 0.55)),
-    ("both", "magnitude", "all"): (PAIRS[:3], PAIRS[3:]),
-    ("text_encoder", "magnitude", "linear"): ((0.475, 0.80), TENTHS),
-    ("unet", "magnitude", "linear"): ((0.35, 0.60), TENTHS),
-    ("both", "magnitude", "linear"): (PAIRS[1:2], (PAIRS[0], *PAIRS[2:])),
-    ("text_encoder", "random", "all"): ((0.10, 0.30, 0.50), (0.20, 0.40, 0.60, 0.70, 0.80, 0.90)),
-    ("unet", "random", "all"): ((0.10, 0.20, 0.30), (0.40, 0.50, 0.60, 0.70, 0.80, 0.90)),
-    ("both", "random", "all"): ((PAIRS[0],), PAIRS[1:]),
-    ("text_encoder", "random", "linear"): ((), (0.10, 0.30, 0.50)),
-    ("unet", "random", "linear"): ((), (0.10, 0.30, 0.50)),
-    ("both", "random", "linear"): ((), PAIRS[:2]),
+MATRIX: dict[tuple[str, str, str], tuple[Levels, Levels]] = {
+    ("text_encoder", "magnitude", "all"): (TENTHS, TEXT_FINE + TWO_FOUR),
+    ("unet", "magnitude", "all"): (TENTHS, UNET_FINE + TWO_FOUR),
+    ("both", "magnitude", "all"): (PAIRS[:3], PAIRS + EQUAL),
+    ("text_encoder", "magnitude", "linear"): ((0.80,), (0.475, *TENTHS)),
+    ("unet", "magnitude", "linear"): ((0.60,), (0.35, *TENTHS)),
+    ("both", "magnitude", "linear"): (PAIRS[1:2], PAIRS + EQUAL),
+    ("text_encoder", "random", "all"): ((0.30,), TENTHS),
+    ("unet", "random", "all"): ((0.10,), TENTHS),
+    ("both", "random", "all"): ((), EQUAL),
+    ("text_encoder", "random", "linear"): ((), TENTHS),
+    ("unet", "random", "linear"): ((), TENTHS),
+    ("both", "random", "linear"): ((), EQUAL),
+    ("text_encoder", "wanda", "all"): ((0.50, 0.70), TENTHS + TWO_FOUR),
+    ("unet", "wanda", "all"): ((0.40, 0.60), TENTHS + TWO_FOUR),
+    ("both", "wanda", "all"): ((), PAIRS),
+    ("text_encoder", "wanda", "linear"): ((), FEW),
+    ("unet", "wanda", "linear"): ((), FEW),
+    ("text_encoder", "sparsegpt", "all"): ((0.50, 0.70), TENTHS + TWO_FOUR),
+    ("unet", "sparsegpt", "all"): ((0.40, 0.60), TENTHS + TWO_FOUR),
+    ("both", "sparsegpt", "all"): ((), PAIRS),
+    ("text_encoder", "sparsegpt", "linear"): ((), FEW),
+    ("unet", "sparsegpt", "linear"): ((), FEW),
+    ("text_encoder", "owl_wanda", "all"): ((0.70,), TENTHS),
+    ("unet", "owl_wanda", "all"): ((0.60,), TENTHS),
+    ("text_encoder", "owl_magnitude", "all"): ((), MIDDLE),
+    ("unet", "owl_magnitude", "all"): ((), MIDDLE),
+    ("text_encoder", "owl_sparsegpt", "all"): ((), MIDDLE),
+    ("unet", "owl_sparsegpt", "all"): ((), MIDDLE),
+    ("text_encoder", "global_magnitude", "all"): ((), MIDDLE),
+    ("unet", "global_magnitude", "all"): ((), MIDDLE),
 }
 
 # Levels at which latency is compared with the dense model's.
@@ -34,10 +62,15 @@ def quality_cases(target: str, tier: str) -> list[Case]:
     """Return the cases of one target and tier, the dense one first."""
     cases = [Case(target)]
     for (component, method, layers), (always, full_only) in MATRIX.items():
-        levels = {*always, *(full_only if tier == "full" else ())}
-        for level in sorted(levels, key=lambda x: x if isinstance(x, tuple) else (x,)):
+        levels = dict.fromkeys((*always, *(full_only if tier == "full" else ())))
+        for level in sorted(levels, key=_order):
             cases.append(Case(target, component, method, layers, level if isinstance(level, tuple) else (level,)))
     return cases
+
+
+def _order(level: Level | tuple[Level, Level]) -> tuple[float, ...]:
+    parts = level if isinstance(level, tuple) else (level,)
+    return tuple(part.sparsity if isinstance(part, Pattern) else part for part in parts)
 
 
 def cost_cases(target: str) -> list[Case]:

@@ -16,7 +16,8 @@ TOLERANCE = 0.25
 def test_latency(cost_case: Case, gate: Gate, benchmark: Any) -> None:
     """A sampling step of the pruned model takes as long as the dense one's: zeros are multiplied like any number."""
     from harness.cost.latency import ratio, synchronised
-    from harness.pipeline import prune, sampling_step
+    from harness.pipeline import sampling_step
+    from harness.pruning import prune
     from harness.surgery.masks import masked
 
     target = gate.engine.target

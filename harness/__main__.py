@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from harness import files
 from harness.errors import HarnessError
 
 STAGES = ("autoencoder", "text_encoder", "reader", "judge_clip", "unet")
@@ -24,6 +25,28 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--start", type=Path, metavar="DIR", help="unet: train on from this weights folder's pipeline")
     train.add_argument("--threads", type=int, help="CPU threads (default: torch's choice)")
     train.add_argument("--out", type=Path, default=Path("runs/scenes"), help="folder for checkpoints and weights")
+
+    prune = commands.add_parser(
+        "prune",
+        help="prune a pipeline and save it",
+        usage="python -m harness prune TARGET --method M [--unet S] [--text-encoder S] [--layers linear|all]\n"
+        "  [--pattern N:M] [--calibration FILE | --save-calibration FILE] --out DIR   (-h explains)",
+    )
+    prune.add_argument("target", metavar="TARGET", help="scenes, sd2_untrained, or a folder that diffusers saved")
+    prune.add_argument("--method", required=True, help="magnitude, random, wanda, sparsegpt, owl_wanda, …")
+    for option, what in (("--unet", "U-Net"), ("--text-encoder", "text encoder")):
+        prune.add_argument(
+            option, metavar="S", nargs="?", const="", help=f"sparsity of the {what}, 0 to 1; left out, it stays dense"
+        )
+    prune.add_argument("--layers", default="linear", help="linear (as the reference study) or all: Linear and Conv2d")
+    prune.add_argument("--pattern", metavar="N:M", help="keep n of every m inputs; then S is 1 - n/m or left out")
+    source = prune.add_mutually_exclusive_group()
+    source.add_argument("--calibration", type=Path, metavar="FILE", help="statistics that an earlier run saved")
+    source.add_argument("--save-calibration", type=Path, metavar="FILE", help="keep the statistics of this run")
+    prune.add_argument("--calibration-captions", type=Path, metavar="FILE", help="one caption per line (default: 32)")
+    prune.add_argument("--padding", default="counted", help="padding tokens of captions: counted or dropped")
+    prune.add_argument("--device", default="auto")
+    prune.add_argument("--out", required=True, type=Path, metavar="DIR", help="a new folder for the pruned pipeline")
 
     reference = commands.add_parser("reference", help="measure the feature statistics that FID compares with")
     reference.add_argument("--weights", type=Path, help="weights folder (default: the shipped one)")
@@ -49,11 +72,12 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.command == "train-scenes":
             return _train(options)
+        if options.command == "prune":
+            return _prune(options)
         if options.command == "curves":
             from harness.report.curves import draw, read_records
-            from harness.verdict.baselines import replace
 
-            replace(options.out, draw(read_records(options.run), options.layers))
+            files.write(options.out, draw(read_records(options.run), options.layers))
             return 0
         from harness import model_card
 
@@ -73,13 +97,57 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _prune(options: argparse.Namespace) -> int:
+    from pruners.levels import Pattern
+
+    pattern = None
+    if options.pattern is not None:
+        kept, colon, of = options.pattern.partition(":")
+        try:
+            pattern = Pattern(int(kept), int(of if colon else ""))
+        except ValueError as error:
+            raise HarnessError(f"--pattern is {options.pattern!r}, wanted n:m with 0 < n < m, as in 2:4") from error
+    levels: dict[str, float | Pattern] = {}
+    for component, text in (("text_encoder", options.text_encoder), ("unet", options.unet)):
+        if text is None:
+            continue
+        name = f"--{component.replace('_', '-')}"
+        if text == "" and pattern is None:
+            raise HarnessError(f"{name} wants a sparsity, such as {name} 0.35")
+        try:
+            asked = float(text) if text else None
+        except ValueError as error:
+            raise HarnessError(f"{name} is {text!r}, wanted a number from 0 to 1, such as 0.35") from error
+        if pattern is None and asked is not None:
+            levels[component] = asked
+        elif pattern is not None:
+            if asked is not None and abs(asked - pattern.sparsity) > 1e-9:
+                raise HarnessError(
+                    f"{name} is {asked}, but --pattern {pattern} prunes {pattern.sparsity:g}; leave one out"
+                )
+            levels[component] = pattern
+    if not levels:
+        raise HarnessError("nothing to prune; give --unet S, --text-encoder S or both")
+    from harness.export import Request, export
+
+    request = Request(
+        options.target, options.method, levels, options.layers, options.out, options.calibration,
+        options.save_calibration, options.calibration_captions, options.padding, options.device,
+    )  # fmt: skip
+    request.case()
+    print(f"saved in {export(request, lambda text: print(text, flush=True))}")
+    return 0
+
+
 def _train(options: argparse.Namespace) -> int:
     import torch
 
     from harness.scenes.train import train
     from harness.targets.base import choose_device
 
-    if options.threads:
+    if options.threads is not None:
+        if options.threads < 1:
+            raise HarnessError(f"--threads is {options.threads}, wanted 1 or more")
         torch.set_num_threads(options.threads)
     train(options.stage, options.minutes, choose_device(options.device), options.out, options.preset, options.start)
     return 0

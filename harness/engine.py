@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from importlib.metadata import version
@@ -12,14 +12,26 @@ from typing import Any
 import torch
 
 from harness import digests
+from harness.calibration import Calibration, calibrate
 from harness.case import Case
 from harness.errors import HarnessError
+from harness.pruning import Statistics, needs
 from harness.quality.fid import Reference, load_reference
 from harness.quality.judging import Judges
 from harness.record import Record
-from harness.scenes.captions import Scene, held_out
+from harness.scenes.captions import Scene, held_out, sample_captions
 from harness.scenes.weights import JUDGES, REFERENCE, verified
 from harness.targets.base import Target, choose_device, load
+from pruners.levels import Level
+from pruners.types import Pruned
+
+# Enough that every layer but the time embeddings' sees far more rows than it has inputs.
+CALIBRATION_CAPTIONS = 32
+
+
+def calibration_captions() -> list[str]:
+    """Return the captions that statistics are taken on: neither trained on nor evaluated."""
+    return [caption for caption, _ in sample_captions(CALIBRATION_CAPTIONS, 7, "calibration")]
 
 
 class Engine:
@@ -37,9 +49,11 @@ class Engine:
             raise HarnessError(f"batch size is {batch_size}, wanted 1 or more")
         self.name, self.batch_size, self.progress = target, batch_size, progress
         self.dense_record: Record | None = None
+        # The cases that are to come, and what has been pruned for them in advance: key → level → layer → `Pruned`.
+        self.planned: Sequence[Case] = ()
+        self.pruned: dict[tuple[str, str, str], dict[Level, dict[str, Pruned]]] = {}
+        self._calibration: Calibration | None = None
         self.device = choose_device(device)
-        # TF32 products are rounded to 10 bits: figures from two cards would not compare.
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         chosen = held_out()[:captions]
         self.captions: list[str] = [caption for caption, _ in chosen]
         self.scenes: list[Scene] = [scene for _, scene in chosen]
@@ -60,9 +74,29 @@ class Engine:
         """Feature statistics of the reference pictures."""
         return load_reference(REFERENCE)
 
+    def statistics(self, need: str | None) -> Statistics | None:
+        """Return component → layer → calibration statistics, taken once; need: None, "squares" or "gram"."""
+        if need is None:
+            return None
+        if self._calibration is None or (need == "gram" and not self._calibration.about["gram"]):
+            self._calibration = calibrate(
+                self.target, list(self.target.components), "all", calibration_captions(), need == "gram",
+                progress=self.progress,
+            )  # fmt: skip
+        return self._calibration.components
+
+    def workload(self, case: Case) -> dict[str, Any]:
+        """Return everything that two comparable runs of a case share; never our code, masks or pruned weights."""
+        if needs(case.method) is None:
+            return self._workload
+        return {**self._workload, "calibration": digests.of_value(calibration_captions())}
+
+    def workload_key(self, case: Case) -> str:
+        """Return the first 16 digits of the workload's digest."""
+        return digests.of_value(self.workload(case))[:16]
+
     @cached_property
-    def workload(self) -> dict[str, Any]:
-        """Everything that two comparable runs share; never our code, masks or pruned weights."""
+    def _workload(self) -> dict[str, Any]:
         weights = verified()
         scheduler = {k: v for k, v in self.target.pipeline.scheduler.config.items() if not k.startswith("_")}
         return {
@@ -76,11 +110,6 @@ class Engine:
             "reference": weights["reference"],
             "dtype": str(self.target.pipeline.unet.dtype).removeprefix("torch."),
         }
-
-    @cached_property
-    def workload_key(self) -> str:
-        """The first 16 digits of the workload's digest."""
-        return digests.of_value(self.workload)[:16]
 
     def conditions(self) -> dict[str, Any]:
         """Return what is recorded with a result but not compared: device, threads, batch size, versions."""

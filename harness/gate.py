@@ -31,9 +31,11 @@ class Gate:
         """images: where every picture is kept, or None. updating: no verdict, the figures become the baseline."""
         self.engine, self.baselines, self.report, self.images = engine, baselines, report, images
         self.updating, self.properties = updating, properties
+        self.workload: dict[str, Any] = {}
 
     def measure(self, case: Case) -> Record:
         """Run the case; keep its row of the contact sheet, and all of its pictures if they were asked for."""
+        self.workload = self.engine.workload(case)
         return self._measure(case)
 
     def ready(self) -> None:
@@ -71,7 +73,7 @@ class Gate:
             "record": record.to_json(),
             "dense": dense.to_json() if dense else None,
             "verdict": word if verdict.passed or self.updating else f"{word} ({verdict.gate})",
-            "workload": {self.engine.workload_key: self.engine.workload},
+            "workload": {record.workload: self.workload},
             "captions": self.engine.captions[:12],
         }
         self.properties.append(("prunegate", facts))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from harness.quality.generate import generate, quantised
 from harness.quality.judging import Judges
 from harness.report.pictures import contact_grid
 from harness.report.terminal import figure
-from harness.scenes.captions import Scene, held_out
+from harness.scenes.captions import SPLITS, Scene, describe, held_out, twin
 from harness.scenes.render import render
 from harness.scenes.weights import WEIGHTS, write_digests
 from harness.targets.base import choose_device
@@ -86,6 +87,8 @@ def dense(weights: Path | None, captions: int, steps: int | None, device: str, s
     yield f"{'':<26} FID {figure(fid(opinion.features, reference), 3)}"
     retrieved = share(_retrieved(judges, real, texts, scenes))
     yield f"{'judge CLIP on real ones':<26} right one of 64 captions {figure(retrieved, 3)}"
+    told_apart = share(_told_apart(judges, real, texts, scenes))
+    yield f"{'':<26} right one of two twins {figure(told_apart, 3)}"
     opinion = judges.look(round_trip(target.pipeline.vae, real), texts, scenes)
     yield row("autoencoder round trip", opinion.composition) + f"  CLIP {figure(mean(opinion.clip), 2)}"
     pictures = generate(target, texts, 64, lambda _: None)
@@ -96,6 +99,10 @@ def dense(weights: Path | None, captions: int, steps: int | None, device: str, s
         yield f"{'':<26} {name:<12} {figure(measured, 3)}"
     if sheet:
         contact_grid(pictures.images[:48], texts[:48], sheet)
+    unseen = held_out("combination")[: captions // 2]
+    texts, scenes = [caption for caption, _ in unseen], [scene for _, scene in unseen]
+    made = generate(target, texts, 64, lambda _: None).images
+    yield row("unseen combinations", judges.look(made, texts, scenes).composition) + f"  n {len(unseen)}"
 
 
 @torch.inference_mode()
@@ -110,11 +117,25 @@ def round_trip(autoencoder: Any, images: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def _retrieved(judges: Judges, images: Tensor, captions: list[str], scenes: list[Scene]) -> Tensor:
-    """Return bool `[n]`: the picture's own caption scores highest among 64 that all mean something else."""
+def _embed(judges: Judges, captions: list[str], images: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the judge CLIP's unit vectors of captions and of pictures, `[n, d]` each."""
     text = judges.clip.embed_text(judges.clip.tokens(captions).to(judges.device)).cpu()
     pixels = images.to(judges.device).float() / 127.5 - 1
-    seen = torch.cat([judges.clip.embed_image(part).cpu() for part in torch.split(pixels, 256)])
+    return text, torch.cat([judges.clip.embed_image(part).cpu() for part in torch.split(pixels, 256)])
+
+
+def _told_apart(judges: Judges, images: Tensor, captions: list[str], scenes: list[Scene]) -> Tensor:
+    """Return bool `[n]`: the picture's own caption scores higher than that of a scene that differs in one respect."""
+    rng = random.Random(0)
+    twins = [describe(twin(scene, rng, SPLITS), rng) for scene in scenes]
+    text, seen = _embed(judges, captions, images)
+    other, _ = _embed(judges, twins, images[:1])
+    return (text * seen).sum(1) > (other * seen).sum(1)
+
+
+def _retrieved(judges: Judges, images: Tensor, captions: list[str], scenes: list[Scene]) -> Tensor:
+    """Return bool `[n]`: the picture's own caption scores highest among 64 that all mean something else."""
+    text, seen = _embed(judges, captions, images)
     meanings = [scene.meaning() for scene in scenes]
     generator = torch.Generator().manual_seed(0)
     hits = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,20 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness import digests
 from harness.case import Case
 from harness.cost.memory import peak_memory
 from harness.engine import Engine
-from harness.errors import HarnessError
 from harness.measurement import mean
+from harness.pruning import Statistics, needs, prune, prune_component, rounding
 from harness.quality.fid import fid
 from harness.quality.generate import generate
 from harness.record import Record
-from harness.surgery.layers import matrix, prunable
-from harness.surgery.masks import Pruning, census, keep_digest, masked
+from harness.surgery.masks import Pruning, census, keep_digest, masked, sketch
 from harness.targets.base import Target
-from pruners import PRUNERS
-from pruners.types import Pruned, Pruner
 
 
 @dataclass(frozen=True)
@@ -35,48 +30,30 @@ class Run:
     images: Tensor
 
 
-def prune(target: Target, case: Case) -> Pruning:
-    """Return component → layer → `Pruned` for a case; the target is not changed.
-
-    Raises HarnessError that names the layer where a method refuses it.
-    """
-    found: dict[str, dict[str, Pruned]] = {}
-    if not case.plan:
-        return found
-    module, function = PRUNERS[case.method].split(":")
-    pruner: Pruner = getattr(importlib.import_module(module), function)
-    for component, sparsity in case.plan.items():
-        found[component] = {}
-        for name, layer in prunable(target.components[component], case.layers).items():
-            seed = int(digests.of_value([component, name])[:15], 16)
-            try:
-                found[component][name] = pruner(matrix(layer), None, [sparsity], seed)[0]
-            except ValueError as error:
-                raise HarnessError(f"{case.method} cannot prune {component}.{name}: {error}") from error
-    return found
-
-
 def run(case: Case, engine: Engine) -> Run:
     """Prune, generate and measure. The target leaves as dense as it came."""
     target = engine.target
+    statistics = engine.statistics(needs(case.method))
     engine.progress("pruning")
     start = time.perf_counter()
-    pruning = prune(target, case)
+    pruning = _pruned(case, engine, statistics)
     pruned_in = time.perf_counter() - start
     with masked(target.components, pruning):
-        counts = census(target.components, pruning, case.layers)
+        counts = census(target.components, case.layers if case.plan else "all")
         with peak_memory(engine.device) as peak:
             start = time.perf_counter()
             pictures = generate(target, engine.captions, engine.batch_size, engine.progress)
             generated_in = time.perf_counter() - start
     engine.progress("judging")
     opinion = engine.judges.look(pictures.images, engine.captions, engine.scenes)
-    exact: dict[str, Any] = {"keep": keep_digest(pruning), "components": counts}
+    # The masks of methods without data are the same everywhere; those with data move with the rounding of sums.
+    keep = sketch(pruning) if statistics else keep_digest(pruning)
+    exact: dict[str, Any] = {"keep": keep, "components": counts, "rounding": rounding(target, case)}
     record = Record(
         case=case.id,
-        workload=engine.workload_key,
+        workload=engine.workload_key(case),
         exact=exact,
-        requested=case.plan,
+        requested=case.requested,
         quality={
             "fid": fid(opinion.features, engine.reference),
             "clip": mean(opinion.clip),
@@ -90,6 +67,23 @@ def run(case: Case, engine: Engine) -> Run:
         conditions=engine.conditions(),
     )
     return Run(record, pictures.images)
+
+
+def _pruned(case: Case, engine: Engine, statistics: Statistics | None) -> Pruning:
+    """Prune; where a method works on all levels at once, take those that other cases of the session will ask for."""
+    if needs(case.method) != "gram":
+        return prune(engine.target, case, statistics)
+    found = {}
+    for component, level in case.plan.items():
+        key = component, case.method, case.layers
+        if level not in engine.pruned.get(key, {}):
+            alike = [c for c in engine.planned if (c.method, c.layers) == (case.method, case.layers)]
+            levels = list(dict.fromkeys([level, *(c.plan[component] for c in alike if component in c.plan)]))
+            together = prune_component(engine.target, *key, levels, statistics)
+            # Two at most are kept: cases follow each other by component, and `both` has two.
+            engine.pruned = dict([*engine.pruned.items()][-1:]) | {key: dict(zip(levels, together, strict=True))}
+        found[component] = engine.pruned[key][level]
+    return found
 
 
 def sampling_step(target: Target, batch_size: int) -> Callable[[], Tensor]:

@@ -14,9 +14,9 @@ import pytest
 from harness.case import LAYERS, SELECTIONS
 from harness.errors import HarnessError, unknown
 from harness.gate import Gate
-from harness.targets import TARGETS
+from harness.targets import JUDGED, TARGETS
 from harness.verdict import baselines as stored
-from pruners import PRUNERS
+from pruners import METHODS
 
 if TYPE_CHECKING:
     from harness.record import Record
@@ -28,7 +28,7 @@ TIERS = ("pr", "full")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Declare the options; they select cases or scale the work."""
     group = parser.getgroup("prunegate")
-    group.addoption("--target", default="scenes", help="what to prune: " + ", ".join(sorted(TARGETS)))
+    group.addoption("--target", default="scenes", help="what to prune: " + ", ".join(JUDGED))
     group.addoption("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda, cuda:1, …")
     group.addoption(
         "--tier",
@@ -37,6 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="pr: what fits three minutes; full: finer levels, more of linear and random",
     )
     group.addoption("--batch-size", type=int, default=64, help="pictures generated at once (default 64)")
+    group.addoption("--captions", type=int, default=CAPTIONS, help="how many of the held-out captions (default 64)")
     group.addoption("--images", type=Path, metavar="DIR", help="keep every picture as a PNG under DIR")
     group.addoption("--report", type=Path, metavar="DIR", help="where contact sheets go (default: prunegate-report)")
     group.addoption("--baselines", type=Path, metavar="FILE", help="baselines file (default: baselines.json)")
@@ -51,7 +52,11 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[_SESSION] = Session(config)
         return
     if option.target not in TARGETS:
-        raise pytest.UsageError(str(unknown("target", option.target, TARGETS)))
+        raise pytest.UsageError(str(unknown("target", option.target, JUDGED)))
+    if option.target not in JUDGED:
+        raise pytest.UsageError(
+            f"there are no judges for the pictures of {option.target}; prune it with `python -m harness prune`"
+        )
     if option.batch_size < 1:
         raise pytest.UsageError(f"--batch-size is {option.batch_size}, wanted 1 or more")
     if option.update_baselines and not (option.baseline_reason or "").strip():
@@ -146,16 +151,24 @@ def _prepare(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def _engine(request: pytest.FixtureRequest) -> Any:
+    import torch
+
     from harness.engine import Engine
 
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if workers > 1:
+        # Workers with as many threads each as there are cores wait for each other most of the time.
+        torch.set_num_threads(max(1, torch.get_num_threads() // workers))
     option, ours = request.config.option, request.config.stash[_SESSION]
     try:
-        engine = Engine(option.target, option.device, CAPTIONS, option.batch_size, ours.progress)
-        _ = engine.target, engine.judges, engine.reference, engine.workload_key
+        engine = Engine(option.target, option.device, option.captions, option.batch_size, ours.progress)
+        _ = engine.target, engine.judges, engine.reference, engine.workload(engine.dense_case())
     except HarnessError as error:
         if hasattr(request.config, "workerinput"):
             raise
         pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
+    parameters = [getattr(item, "callspec", None) for item in request.session.items]
+    engine.planned = [spec.params["case"] for spec in parameters if spec and "case" in spec.params]
     return engine
 
 
@@ -231,7 +244,7 @@ def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pyte
     if ours is not None and ours.deselected and exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
         terminalreporter.write_line(
             f"no case matches -k; an id is target-component-method-layers-level, with the components "
-            f"{', '.join(SELECTIONS)}, the methods {', '.join(sorted(PRUNERS))} and the layers {', '.join(LAYERS)}; "
+            f"{', '.join(SELECTIONS)}, the methods {', '.join(sorted(METHODS))} and the layers {', '.join(LAYERS)}; "
             "`pytest benchmarks --collect-only -q` lists them all"
         )
     if ours is None or not ours.results:

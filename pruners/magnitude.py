@@ -6,16 +6,19 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from pruners.select import smallest_pruned
+from pruners.levels import Level
+from pruners.select import by_layer
 from pruners.types import LayerStats, Pruned
 
+GROUP = "layer"
 
-def prune(weight: Tensor, stats: LayerStats | None, sparsities: Sequence[float], seed: int) -> list[Pruned]:
+
+def prune(weight: Tensor, stats: LayerStats | None, levels: Sequence[Level], seed: int) -> list[Pruned]:
     """Score `|W|`, compare within the whole layer.
 
-    weight: `[out, in]`, any float dtype, not changed. stats and seed are not used. Returns one `Pruned` per sparsity.
-    Raises ValueError for a weight that is NaN or infinite and for a sparsity outside [0, 1].
+    weight: `[out, in]`, any float dtype, not changed. stats and seed are not used. Returns one `Pruned` per level.
+    Raises ValueError for a weight that is NaN or infinite, a sparsity outside [0, 1] and a pattern that does not
+    divide the layer.
     Differs: exactly `round(s * n)` weights are pruned; the reference study's code prunes one more, and every tie.
     """
-    keeps = smallest_pruned(weight.abs().reshape(1, -1), sparsities)
-    return [Pruned(keep.view_as(weight), weight.where(keep.view_as(weight), 0)) for keep in keeps]
+    return by_layer(weight, weight.abs(), levels)

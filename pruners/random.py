@@ -7,20 +7,22 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pruners.select import smallest_pruned
+from pruners.levels import Level
+from pruners.select import by_layer
 from pruners.types import LayerStats, Pruned
 
+GROUP = "layer"
 
-def prune(weight: Tensor, stats: LayerStats | None, sparsities: Sequence[float], seed: int) -> list[Pruned]:
+
+def prune(weight: Tensor, stats: LayerStats | None, levels: Sequence[Level], seed: int) -> list[Pruned]:
     """Score every weight uniformly at random, compare within the whole layer.
 
     weight: `[out, in]`, any float dtype, not changed. seed: of a CPU generator, so that every device prunes the same.
-    stats is not used. Returns one `Pruned` per sparsity. Raises ValueError for a weight that is NaN or infinite and for
-    a sparsity outside [0, 1].
+    stats is not used. Returns one `Pruned` per level. Raises ValueError for a weight that is NaN or infinite, a
+    sparsity outside [0, 1] and a pattern that does not divide the layer.
     """
     if not torch.isfinite(weight).all():
         raise ValueError("a weight is NaN or infinite")
     generator = torch.Generator().manual_seed(seed)
     scores = torch.rand(weight.numel(), generator=generator, dtype=torch.float64).to(weight.device)
-    keeps = smallest_pruned(scores.view(1, -1), sparsities)
-    return [Pruned(keep.view(weight.shape), weight.where(keep.view(weight.shape), 0)) for keep in keeps]
+    return by_layer(weight, scores.view(weight.shape), levels)

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from pruners.levels import Level, Pattern
+from pruners.types import Pruned
+
 
 def count(sparsity: float, size: int) -> int:
     """Return how many of `size` weights a sparsity prunes: `round(sparsity * size)`, halves up.
@@ -20,19 +23,61 @@ def count(sparsity: float, size: int) -> int:
     return math.floor(round(sparsity * size, 6) + 0.5)
 
 
-def smallest_pruned(scores: Tensor, sparsities: Sequence[float]) -> list[Tensor]:
-    """Return one keep mask per sparsity: in every row of `scores` the k smallest are pruned.
+def ranks(scores: Tensor) -> Tensor:
+    """Return every score's place in its row, int32 `[groups, size]`: 0 is the smallest, ties in order of the index."""
+    order = scores.argsort(dim=1, stable=True)
+    places = torch.arange(scores.shape[1], dtype=torch.int32, device=scores.device)
+    return torch.empty_like(order, dtype=torch.int32).scatter_(1, order, places.expand(order.shape))
+
+
+def smallest_pruned(scores: Tensor, levels: Sequence[Level]) -> list[Tensor]:
+    """Return one keep mask per level: in every row of `scores` the k smallest are pruned.
 
     scores: `[groups, size]`, any float dtype; ties go to the lower index, so that the masks of rising sparsities nest.
-    Returns bool `[groups, size]` each, True = survives. Raises ValueError where a score is NaN or infinite.
+    They are sorted once for all sparsities. A pattern compares every `of` consecutive scores of a row instead.
+    Returns bool `[groups, size]` each, True = survives. Raises ValueError where a score is NaN or infinite, and for a
+    pattern that does not divide a row.
     """
     if not torch.isfinite(scores).all():
         raise ValueError("a score is NaN or infinite")
-    size = scores.shape[1]
-    order = scores.argsort(dim=1, stable=True)
+    groups, size = scores.shape
+    limits = [None if isinstance(level, Pattern) else count(level, size) for level in levels]
+    order = scores.sort(dim=1).values if any(limit not in (None, 0, size) for limit in limits) else None
+    places: Tensor | None = None
     keeps = []
-    for sparsity in sparsities:
-        keep = torch.ones_like(scores, dtype=torch.bool)
-        keep.scatter_(1, order[:, : count(sparsity, size)], value=False)
-        keeps.append(keep)
+    for level, limit in zip(levels, limits, strict=True):
+        if isinstance(level, Pattern):
+            divides(level, size)
+            keeps.append((ranks(scores.reshape(-1, level.of)) >= level.of - level.kept).view(groups, size))
+        elif order is None or limit is None or limit in (0, size):
+            keeps.append(torch.full_like(scores, limit == 0, dtype=torch.bool))
+        elif (order[:, limit - 1] < order[:, limit]).all():
+            keeps.append(scores >= order[:, limit : limit + 1])
+        else:
+            # Equal scores on both sides of the limit: only their places tell which of them go.
+            places = ranks(scores) if places is None else places
+            keeps.append(places >= limit)
     return keeps
+
+
+def divides(pattern: Pattern, size: int) -> None:
+    """Raise ValueError where a row of `size` inputs does not fall into whole groups of the pattern."""
+    if size % pattern.of:
+        raise ValueError(f"pattern {pattern} does not divide a layer with {size} inputs per output")
+
+
+def by_layer(weight: Tensor, scores: Tensor, levels: Sequence[Level]) -> list[Pruned]:
+    """Prune the smallest scores of the whole layer (comparison group `layer`); the survivors keep their values.
+
+    weight, scores: `[out, in]`. Patterns compare within rows. Raises ValueError as `smallest_pruned` does.
+    """
+    plain = [level for level in levels if not isinstance(level, Pattern)]
+    patterns = [level for level in levels if isinstance(level, Pattern)]
+    keeps: dict[Level, Tensor] = dict(zip(plain, smallest_pruned(scores.reshape(1, -1), plain), strict=True))
+    keeps |= zip(patterns, smallest_pruned(scores, patterns), strict=True)
+    return [masked(weight, keeps[level].view(weight.shape)) for level in levels]
+
+
+def masked(weight: Tensor, keep: Tensor) -> Pruned:
+    """Return the weight `[out, in]` with zeros where `keep` is False."""
+    return Pruned(keep, weight.where(keep, 0))

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from pruners.levels import Level
+
 
 @dataclass(frozen=True)
 class Pruned:
-    """One layer at one sparsity.
+    """One layer at one level.
 
     keep: bool `[out, in]`, True = the weight survives. weight: `[out, in]`, the input's dtype, zero where not kept.
     """
@@ -21,14 +23,17 @@ class Pruned:
 
 @dataclass(frozen=True)
 class LayerStats:
-    """What calibration knows of a layer's inputs; the data-free methods need none.
+    """What calibration knows of a layer's inputs `X` `[rows, in]`, one row per token or patch; sums, so that it merges.
 
-    rows: how many input rows were seen. squares: float64 `[in]`, the sum of squares of every input.
+    A grouped convolution has `groups` problems of its own, each over its rows of the weight; every other layer has one.
+    rows: how many input rows were seen. squares: float64 `[groups, in]`, the sum of squares of every input.
+    gram: `XᵀX`, float32 or float64 `[groups, in, in]`, or None where no method asked for it.
     """
 
     rows: int
     squares: Tensor
+    gram: Tensor | None = None
 
 
-# (weight [out, in], statistics or None, sparsities in [0, 1], seed) → one `Pruned` per sparsity.
-Pruner = Callable[[Tensor, LayerStats | None, Sequence[float], int], list[Pruned]]
+# (weight [out, in], statistics or None, levels, seed) → one `Pruned` per level.
+Pruner = Callable[[Tensor, LayerStats | None, Sequence[Level], int], list[Pruned]]

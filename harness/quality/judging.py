@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from harness.errors import HarnessError
 from harness.quality.clip import clip_scores
 from harness.quality.composition import Composition
 from harness.scenes.captions import Scene
@@ -28,12 +30,17 @@ class Judges:
     """The reader and the judge CLIP, loaded once. Their weights are not the target's and were trained apart."""
 
     def __init__(self, folder: Path, device: torch.device) -> None:
-        """Load both from the safetensors files in `folder`."""
+        """Load both from the safetensors files in `folder`. Raises HarnessError where one is missing or damaged."""
         self.device = device
-        self.reader = Reader().eval().to(device)
-        self.reader.load_state_dict(load_file(folder / "reader.safetensors"))
-        self.clip = JudgeCLIP().eval().to(device)
-        self.clip.load_state_dict(load_file(folder / "clip.safetensors"))
+        self.reader, self.clip = Reader().eval().to(device), JudgeCLIP().eval().to(device)
+        for judge, name in ((self.reader, "reader.safetensors"), (self.clip, "clip.safetensors")):
+            try:
+                judge.load_state_dict(load_file(folder / name))
+            except (OSError, RuntimeError, SafetensorError) as error:
+                reason = str(error).splitlines()[0]
+                raise HarnessError(
+                    f"the judge {folder / name} cannot be read ({reason}); is this a folder of weights?"
+                ) from error
 
     @torch.inference_mode()
     def look(self, images: Tensor, captions: list[str], scenes: list[Scene]) -> Opinion:

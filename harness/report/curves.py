@@ -51,6 +51,8 @@ def draw(records: list[Record], layers: str = "all") -> str:
         _, component, method, kind, _ = record.case.split("-")
         if (component, method) in STYLES and kind == layers:
             lines.setdefault((component, method), []).append(record)
+    if not lines:
+        raise HarnessError(f"the file holds no case with the layers {layers!r}; try another --layers")
     total = LEFT + len(PANELS) * (WIDTH + GAP)
     n = records[0].quality["clip"].n
     svg = [

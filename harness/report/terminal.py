@@ -26,7 +26,7 @@ def figure(m: Measurement, decimals: int) -> str:
 
 def zeros(record: Record) -> str:
     """Return the share of zeros among the targeted weights of all pruned components."""
-    counts = record.exact["components"].values()
+    counts = [record.exact["components"][component] for component in record.requested]
     targeted = sum(c["targeted"] for c in counts)
     return f"{sum(c['zeros'] for c in counts) / targeted:.1%}" if targeted else "-"
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 COLOURS: dict[str, tuple[float, float, float]] = {
@@ -27,6 +28,9 @@ BACKGROUNDS: dict[str, tuple[float, float, float]] = {
 SHAPES = ("circle", "square", "triangle", "star", "ring", "cross")
 SIZES = ("small", "large")
 RELATIONS = ("left of", "right of", "above", "below")
+# Where a scene can belong (`Scene.split`), and the things that make it a "combination".
+SPLITS = ("train", "evaluation", "calibration", "combination")
+UNSEEN = (("star", "purple"), ("ring", "orange"), ("triangle", "green"), ("cross", "cyan"))
 OPPOSITE = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
 
 HELD_OUT_FILE = Path(__file__).parent / "held_out.json"
@@ -62,20 +66,49 @@ class Scene:
         return f"{f' {relation} '.join(words)} | {self.background}"
 
     def split(self) -> str:
-        """Return "train", "evaluation" or "calibration": one meaning in ten each is kept for the latter two."""
+        """Return which split the scene belongs to.
+
+        "combination" where a thing is one of `UNSEEN`, a shape and a colour never trained together; of the others one
+        meaning in ten each is kept for "evaluation" and "calibration", and the rest are "train".
+        """
+        if any((thing.shape, thing.colour) in UNSEEN for thing in self.things):
+            return "combination"
         bucket = int.from_bytes(hashlib.sha256(self.meaning().encode()).digest()[:4], "big") % 10
         return {0: "evaluation", 1: "calibration"}.get(bucket, "train")
 
 
-def sample_scene(rng: random.Random, split: str = "train") -> Scene:
-    """Draw a scene whose meaning belongs to `split`: one thing in 40 % of the draws, else two."""
+def sample_scene(rng: random.Random, splits: Collection[str]) -> Scene:
+    """Draw a scene that belongs to one of `splits`: one thing in a quarter of the draws, else two."""
     while True:
-        count = 1 if rng.random() < 0.4 else 2
+        count = 1 if rng.random() < 0.25 else 2
         things = tuple(Thing(rng.choice(SHAPES), rng.choice(tuple(COLOURS)), rng.choice(SIZES)) for _ in range(count))
         relation = rng.choice(RELATIONS) if count == 2 else None
         scene = Scene(rng.choice(tuple(BACKGROUNDS)), things, relation)
-        if scene.split() == split:
+        if scene.split() in splits:
             return scene
+
+
+def twin(scene: Scene, rng: random.Random, splits: Collection[str]) -> Scene:
+    """Draw a scene of `splits` that means something else but differs from `scene` in one respect only.
+
+    Two things change places or exchange one attribute; one thing, and two in one draw of five, get another shape,
+    colour or size. Words in a bag do not tell twins apart: a contrastive text encoder that never meets them never
+    learns which of two things stands on the left.
+    """
+    while True:
+        things = list(scene.things)
+        attribute, values = rng.choice((("shape", SHAPES), ("colour", tuple(COLOURS)), ("size", SIZES)))
+        if len(things) == 1 or rng.random() < 0.2:
+            place = rng.randrange(len(things))
+            things[place] = replace(things[place], **{attribute: rng.choice(values)})
+        elif rng.random() < 0.5:
+            things.reverse()
+        else:
+            first, second = (getattr(thing, attribute) for thing in things)
+            things = [replace(things[0], **{attribute: second}), replace(things[1], **{attribute: first})]
+        found = replace(scene, things=tuple(things))
+        if found.split() in splits and found.meaning() != scene.meaning():
+            return found
 
 
 def describe(scene: Scene, rng: random.Random) -> str:
@@ -96,7 +129,7 @@ def sample_captions(n: int, seed: int, split: str) -> list[tuple[str, Scene]]:
     rng = random.Random(seed)
     found: dict[str, Scene] = {}
     while len(found) < n:
-        scene = sample_scene(rng, split)
+        scene = sample_scene(rng, (split,))
         found.setdefault(describe(scene, rng), scene)
     return list(found.items())
 
@@ -113,13 +146,19 @@ def from_json(entry: dict[str, object]) -> tuple[str, Scene]:
     return str(entry["caption"]), Scene(str(entry["background"]), things, entry["relation"])  # type: ignore[arg-type]
 
 
-def draw_held_out() -> list[tuple[str, Scene]]:
-    """Draw what is stored as the held-out list, in an order in which every part looks like the whole."""
-    pairs = sample_captions(1000, 20241113, "evaluation")
-    random.Random(20241113).shuffle(pairs)
-    return pairs
+def draw_held_out() -> dict[str, list[tuple[str, Scene]]]:
+    """Draw what is stored as the held-out lists, each in an order in which every part looks like the whole."""
+    found = {}
+    for split, n in (("evaluation", 1000), ("combination", 500)):
+        found[split] = sample_captions(n, 20241113, split)
+        random.Random(20241113).shuffle(found[split])
+    return found
 
 
-def held_out() -> list[tuple[str, Scene]]:
-    """Return the fixed list of 1,000 captions with their scenes, none of whose meanings is ever trained on."""
-    return [from_json(entry) for entry in json.loads(HELD_OUT_FILE.read_text())]
+def held_out(split: str = "evaluation") -> list[tuple[str, Scene]]:
+    """Return a fixed list of captions with their scenes, none of whose meanings the model is ever trained on.
+
+    "evaluation": 1,000 captions, what the gate and all quality figures use. "combination": 500 captions with a shape
+    and a colour that the model never saw together (`UNSEEN`).
+    """
+    return [from_json(entry) for entry in json.loads(HELD_OUT_FILE.read_text())[split]]

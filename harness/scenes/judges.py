@@ -51,11 +51,15 @@ class Reader(nn.Module):
             nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(1536, FEATURES), nn.SiLU(),
         )  # fmt: skip
         self.heads = nn.Linear(FEATURES, sum(CLASSES))
+        self.register_buffer("scale", torch.ones(()))
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Map pictures in [-1, 1] `[n, 3, 64, 64]` to features `[n, 128]` and one table of logits per attribute."""
+        """Map pictures in [-1, 1] `[n, 3, 64, 64]` to features `[n, 128]` and one table of logits per attribute.
+
+        The features are scaled so that on real pictures their variances have a mean of 1.
+        """
         features = self.trunk(pixels)
-        return features, self.heads(features).split(CLASSES, dim=1)
+        return features * self.scale, self.heads(features).split(CLASSES, dim=1)
 
 
 def correct(logits: tuple[Tensor, ...], target: Tensor) -> Tensor:

@@ -19,12 +19,12 @@ PRESETS: dict[str, dict[str, Any]] = {
     "small": {
         "autoencoder": (16, 32, 64),
         "text": {"hidden_size": 128, "intermediate_size": 512, "num_attention_heads": 4, "layers": 7},
-        "unet": {"channels": (48, 96, 128), "heads": (2, 4, 4), "layers_per_block": 1},
+        "unet": {"channels": (64, 96, 128), "heads": (2, 4, 4), "layers_per_block": 1},
     },
     "large": {
         "autoencoder": (16, 32, 64),
         "text": {"hidden_size": 256, "intermediate_size": 1024, "num_attention_heads": 8, "layers": 7},
-        "unet": {"channels": (96, 192, 256), "heads": (4, 8, 8), "layers_per_block": 1},
+        "unet": {"channels": (128, 192, 256), "heads": (4, 8, 8), "layers_per_block": 1},
     },
 }
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Collection
 
 import torch
 from torch import Tensor
 
-from harness.scenes.captions import BACKGROUNDS, COLOURS, SHAPES, Scene, describe, sample_scene
+from harness.scenes.captions import BACKGROUNDS, COLOURS, SHAPES, Scene, describe, sample_scene, twin
 
 SIDE = 64
 RADII = {"small": (0.110, 0.145), "large": (0.180, 0.220)}
@@ -87,9 +88,16 @@ def render(scenes: list[Scene], seed: int) -> Tensor:
     return image.clamp(0, 1)
 
 
-def sample_batch(n: int, seed: int, split: str = "train") -> tuple[Tensor, list[str], list[Scene]]:
-    """Return `n` pictures in [0, 1] `[n, 3, 64, 64]`, their captions and their scenes, all from one seed."""
+def sample_batch(
+    n: int, seed: int, splits: Collection[str], twins: bool = False
+) -> tuple[Tensor, list[str], list[Scene]]:
+    """Return `n` pictures in [0, 1] `[n, 3, 64, 64]`, their captions and their scenes, all from one seed.
+
+    With `twins` the second half differs from the first in one respect each (see `captions.twin`); `n` is even then.
+    """
     rng = random.Random(seed)
-    scenes = [sample_scene(rng, split) for _ in range(n)]
+    scenes = [sample_scene(rng, splits) for _ in range(n // 2 if twins else n)]
+    if twins:
+        scenes += [twin(scene, rng, splits) for scene in scenes]
     captions = [describe(scene, rng) for scene in scenes]
     return render(scenes, rng.randrange(2**31)), captions, scenes

@@ -27,14 +27,19 @@ class Stage:
     device: torch.device
     seed: int
     batch: int
-    weight_decay: float = 0.01
+    splits: tuple[str, ...] = ("train",)
+    twins: bool = False
     ema: float | None = None
     extra: dict[str, Any] = field(default_factory=dict)
 
     def data(self, step: int) -> tuple[Tensor, list[str], list[Scene]]:
         """Return the pictures in [-1, 1], captions and scenes of one step."""
-        pixels, captions, scenes = sample_batch(self.batch, self.seed * 10**7 + step)
+        pixels, captions, scenes = sample_batch(self.batch, self.seed * 10**7 + step, self.splits, self.twins)
         return (pixels * 2 - 1).to(self.device), captions, scenes
+
+    def groups(self) -> list[tuple[float, list[nn.Parameter]]]:
+        """Return groups of parameters, each with its share of the learning rate."""
+        return [(1.0, list(self.model.parameters()))]
 
     def loss(self, step: int) -> tuple[Tensor, str]:
         """Return the step's loss (a scalar) and a few words on how it goes."""
@@ -153,7 +158,10 @@ class ReaderStage(Stage):
         return torch.stack(losses).sum(), f"exact {exact.item():.3f}"
 
     def finish(self, model: Any) -> None:
-        """See `Stage.finish`."""
+        """Bring the features to unit variance, then save: FID is in squared units of them."""
+        with torch.no_grad():
+            features = torch.cat([model.trunk(self.data(-1 - i)[0]) for i in range(16)])
+            model.scale.copy_(features.var(0).mean().rsqrt())
         judges.save_judge(model, self.folder / "judges" / "reader.safetensors")
 
 
@@ -173,71 +181,93 @@ class JudgeCLIPStage(Stage):
 
 
 class UNet(Stage):
-    """Predict v on latents of a fixed pool of pictures; one caption in ten is dropped, for guidance."""
+    """Predict v on latents, together with the text encoder, which learns at `TEXT_SHARE` of the U-Net's rate.
 
-    POOL_BATCHES = 512
+    Latents come from a pool that takes in `data` batch by batch. Times are drawn with a density that rises with the
+    noise, because what stands where is decided while there is much of it; one caption in ten is dropped, for guidance.
+    """
 
-    def prepare(self) -> None:
-        """Encode the pool: the autoencoder and the text encoder are frozen."""
+    TEXT_SHARE = 0.3
+    POOL_BATCHES = 256
+    STEPS_PER_REFILL = 4
+
+    def groups(self) -> list[tuple[float, list[nn.Parameter]]]:
+        """See `Stage.groups`."""
+        text = list(self.model["text_encoder"].parameters())
+        return [(1.0, list(self.model["unet"].parameters())), (self.TEXT_SHARE, text)]
+
+    @torch.no_grad()
+    def encode(self, step: int) -> tuple[Tensor, Tensor]:
+        """Return the latents `[n, 4, 16, 16]` and token ids `[n, 24]` of `data(step)`."""
+        pixels, captions, _ = self.data(step)
+        pixels = pixels.contiguous(memory_format=torch.channels_last)
+        latents: Tensor = self.extra["vae"].encode(pixels).latent_dist.mean
+        return latents, tokenize(self.extra["tokenizer"], captions).to(self.device)
+
+    def fill_pool(self, step: int) -> None:
+        """Load the frozen autoencoder and encode the pool of a run that begins at `step`."""
         from diffusers import AutoencoderKL, DDPMScheduler
-        from transformers import CLIPTextModel, CLIPTokenizer
+        from transformers import CLIPTokenizer
 
         pipeline = self.folder / "pipeline"
         vae = AutoencoderKL.from_pretrained(pipeline / "vae").eval().to(self.device)
-        text = CLIPTextModel.from_pretrained(pipeline / "text_encoder").eval().to(self.device)
         tokenizer = CLIPTokenizer.from_pretrained(pipeline / "tokenizer")
-        config = models.build_scheduler().config
-        latents, tokens = [], []
-        with torch.no_grad():
-            for step in range(self.POOL_BATCHES):
-                pixels, captions, _ = self.data(step)
-                latents.append(vae.encode(pixels).latent_dist.mean)
-                tokens.append(tokenize(tokenizer, captions))
         self.extra |= {
-            "latents": torch.cat(latents),
-            "tokens": torch.cat(tokens).to(self.device),
+            "vae": vae.to(memory_format=torch.channels_last),
+            "tokenizer": tokenizer,
             "empty": tokenize(tokenizer, [""]).to(self.device),
-            "text": text,
-            "noise": DDPMScheduler.from_config(config),
+            "noise": DDPMScheduler.from_config(models.build_scheduler().config),
+            "first": step,
+            "next": step + self.POOL_BATCHES,
         }
+        parts = [self.encode(step + i) for i in range(self.POOL_BATCHES)]
+        self.extra["latents"] = torch.cat([latents for latents, _ in parts])
+        self.extra["tokens"] = torch.cat([tokens for _, tokens in parts])
+
+    def refill(self) -> None:
+        """Replace the oldest batch of the pool."""
+        fresh = self.extra["next"]
+        place = (fresh - self.extra["first"]) % self.POOL_BATCHES * self.batch
+        rows = slice(place, place + self.batch)
+        self.extra["latents"][rows], self.extra["tokens"][rows] = self.encode(fresh)
+        self.extra["next"] = fresh + 1
 
     def loss(self, step: int) -> tuple[Tensor, str]:
         """See `Stage.loss`."""
         if "latents" not in self.extra:
-            self.prepare()
+            self.fill_pool(step)
+        elif step % self.STEPS_PER_REFILL == 0:
+            self.refill()
         generator = torch.Generator().manual_seed(self.seed * 10**7 + step)
         n, pool = self.batch, self.extra["latents"]
         rows = torch.randint(len(pool), (n,), generator=generator).to(self.device)
         dropped = (torch.rand(n, generator=generator) < 0.1).to(self.device)
-        times = torch.randint(1000, (n,), generator=generator).to(self.device)
+        times = (1000 * torch.rand(n, generator=generator).sqrt()).long().to(self.device)
         clean = pool[rows]
         noise = torch.randn(clean.shape, generator=generator).to(self.device)
         tokens = torch.where(dropped[:, None], self.extra["empty"], self.extra["tokens"][rows])
-        with torch.no_grad():
-            states = self.extra["text"](tokens).last_hidden_state
+        states = self.model["text_encoder"](tokens).last_hidden_state
         noisy = self.extra["noise"].add_noise(clean, noise, times)
         wanted = self.extra["noise"].get_velocity(clean, noise, times)
-        loss = mse_loss(self.model(noisy, times, states).sample, wanted)
+        loss = mse_loss(self.model["unet"](noisy, times, states).sample, wanted)
         return loss, f"v error {loss.item():.4f}"
 
     def finish(self, model: Any) -> None:
         """See `Stage.finish`."""
-        from diffusers import StableDiffusionPipeline
-        from transformers import CLIPTextModel, CLIPTokenizer
+        from diffusers import AutoencoderKL, StableDiffusionPipeline
+        from transformers import CLIPTokenizer
 
         folder = self.folder / "pipeline"
-        model.save_pretrained(folder / "unet")
-        part = StableDiffusionPipeline(
-            vae=type(models.build_autoencoder("small")).from_pretrained(folder / "vae"),
-            text_encoder=CLIPTextModel.from_pretrained(folder / "text_encoder"),
+        StableDiffusionPipeline(
+            vae=AutoencoderKL.from_pretrained(folder / "vae"),
+            text_encoder=copy.deepcopy(model["text_encoder"]).cpu(),
             tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer"),
-            unet=copy.deepcopy(model).cpu(),
+            unet=copy.deepcopy(model["unet"]).cpu(),
             scheduler=models.build_scheduler(),
             safety_checker=None,
             feature_extractor=None,
             requires_safety_checker=False,
-        )
-        part.save_pretrained(folder)
+        ).save_pretrained(folder)
 
 
 def tokenize(tokenizer: Any, captions: list[str]) -> Tensor:
@@ -253,7 +283,7 @@ def build(name: str, preset: str, folder: Path, device: torch.device) -> Stage:
         torch.manual_seed(1000 + STAGES.index(name))
         if name == "autoencoder":
             return Autoencoder(
-                name, models.build_autoencoder(preset).to(device), 2e-3, folder, device, 1, 32, ema=0.998
+                name, models.build_autoencoder(preset).to(device), 2e-3, folder, device, 1, 32, PICTURES, ema=0.998
             )
         if name == "text_encoder":
             tokenizer = models.build_tokenizer(folder / "pipeline" / "tokenizer")
@@ -262,13 +292,21 @@ def build(name: str, preset: str, folder: Path, device: torch.device) -> Stage:
             nn.init.constant_(scale.weight, 2.7)
             head = nn.Linear(text.config.hidden_size, 128)
             parts = nn.ModuleDict({"text": text, "image": models.ImageTower(), "head": head, "scale": scale})
-            return TextEncoder(name, parts.to(device), 1e-3, folder, device, 2, 128, extra={"tokenizer": tokenizer})
+            extra = {"tokenizer": tokenizer}
+            return TextEncoder(name, parts.to(device), 1e-3, folder, device, 2, 128, twins=True, extra=extra)
         if name == "reader":
-            return ReaderStage(name, judges.Reader().to(device), 2e-3, folder, device, 3, 96)
+            return ReaderStage(name, judges.Reader().to(device), 2e-3, folder, device, 3, 96, PICTURES)
         if name == "judge_clip":
-            return JudgeCLIPStage(name, judges.JudgeCLIP().to(device), 2e-3, folder, device, 4, 192)
-        unet = models.build_unet(preset).to(device)
-        return UNet(name, unet, 1e-3, folder, device, 5, 64, ema=0.999)
+            judge = judges.JudgeCLIP().to(device)
+            return JudgeCLIPStage(name, judge, 2e-3, folder, device, 4, 192, PICTURES, twins=True)
+        from transformers import CLIPTextModel
+
+        # The fused attention of a CPU takes a second for the gradient that comes back from the U-Net.
+        text = CLIPTextModel.from_pretrained(folder / "pipeline" / "text_encoder", attn_implementation="eager")
+        parts = nn.ModuleDict({"unet": models.build_unet(preset), "text_encoder": text})
+        return UNet(name, parts.to(device), 1e-3, folder, device, 5, 64, ema=0.999)
 
 
+# What judges and autoencoder may see: everything but the captions kept apart for evaluation and calibration.
+PICTURES = ("train", "combination")
 STAGES = ("autoencoder", "text_encoder", "reader", "judge_clip", "unet")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import math
+import pickle
 import shutil
 import sys
 import time
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
@@ -41,7 +43,8 @@ def _take_over(name: str, start: Path, folder: Path) -> None:
         raise HarnessError(f"--start works for the unet stage, not for {name}")
     if not (start / "pipeline" / "unet" / "config.json").exists():
         raise HarnessError(f"{start} holds no pipeline/unet; give a weights folder such as harness/scenes/weights")
-    shutil.copytree(start / "pipeline", folder / "pipeline", dirs_exist_ok=True)
+    if start.resolve() != folder.resolve():
+        shutil.copytree(start / "pipeline", folder / "pipeline", dirs_exist_ok=True)
 
 
 def train(
@@ -79,22 +82,38 @@ def train(
     stage = build(name, preset, folder, where)
     model = stage.model
     if start is not None and fresh:
-        model.load_state_dict(load_file(folder / "pipeline" / "unet" / "diffusion_pytorch_model.safetensors"))
+        unet = folder / "pipeline" / "unet" / "diffusion_pytorch_model.safetensors"
+        try:
+            model["unet"].load_state_dict(load_file(unet))
+        except (OSError, RuntimeError, SafetensorError) as error:
+            reason = str(error).splitlines()[0]
+            raise HarnessError(f"{unet} is not a U-Net of preset {preset} ({reason}); leave --start out") from error
     if where.type == "cpu" and name != "text_encoder":
         model.to(memory_format=torch.channels_last)
     if name == "unet":
         from diffusers.models.attention_processor import AttnProcessor
 
-        model.set_attn_processor(AttnProcessor())
-    optimizer = torch.optim.AdamW(model.parameters(), stage.rate, weight_decay=stage.weight_decay, betas=(0.9, 0.99))
+        model["unet"].set_attn_processor(AttnProcessor())
+    groups = stage.groups()
+    shares = [share for share, _ in groups]
+    optimizer = torch.optim.AdamW(
+        [{"params": params} for _, params in groups], stage.rate, weight_decay=0.01, betas=(0.9, 0.99)
+    )
     average = copy.deepcopy(model).eval().requires_grad_(False) if stage.ema else model
     step, spent = 0, 0.0
     if checkpoint.exists():
-        state = torch.load(checkpoint, map_location=where, weights_only=True)
-        model.load_state_dict(state["model"])
-        average.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
-        step, spent = state["step"], state["seconds"]
+        try:
+            state = torch.load(checkpoint, map_location=where, weights_only=True)
+            model.load_state_dict(state["model"])
+            average.load_state_dict(state["average"])
+            optimizer.load_state_dict(state["optimizer"])
+            step, spent = int(state["step"]), float(state["seconds"])
+        except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise HarnessError(
+                f"{checkpoint} cannot be resumed from with --preset {preset} ({reason}); move it away to train {name} "
+                "from nothing, or choose another --out"
+            ) from error
         print(f"{name}: resumed at step {step}, {spent / 60:.1f} of {minutes:g} minutes done", flush=True)
 
     def snapshot() -> dict[str, object]:
@@ -105,8 +124,9 @@ def train(
 
     last = saved = shown = time.monotonic()
     while spent < minutes * 60 and (max_steps is None or step < max_steps):
-        for group in optimizer.param_groups:
-            group["lr"] = _rate(stage, step, spent / (minutes * 60))
+        rate = _rate(stage, step, spent / (minutes * 60))
+        for group, share in zip(optimizer.param_groups, shares, strict=True):
+            group["lr"] = share * rate
         loss, words = stage.loss(step)
         if not math.isfinite(loss.item()):
             raise HarnessError(f"{name}: the loss is {loss.item()} at step {step}; the last checkpoint is sound")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from harness import digests
+from harness import digests, files
 from harness.errors import HarnessError
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -24,7 +24,7 @@ def list_files(folder: Path) -> dict[str, str]:
 
 def write_digests(folder: Path) -> None:
     """Record the digests of the files that lie under `folder`."""
-    (folder / DIGESTS).write_text(json.dumps(list_files(folder), indent=1) + "\n")
+    files.write(folder / DIGESTS, json.dumps(list_files(folder), indent=1) + "\n")
 
 
 def verified(folder: Path | None = None) -> dict[str, str]:
@@ -35,8 +35,8 @@ def verified(folder: Path | None = None) -> dict[str, str]:
     folder = folder or WEIGHTS
     advice = "restore it with `git checkout -- harness/scenes/weights`"
     try:
-        wanted: dict[str, str] = json.loads((folder / DIGESTS).read_text())
-    except (OSError, ValueError) as error:
+        wanted: dict[str, str] = dict(json.loads((folder / DIGESTS).read_text()))
+    except (OSError, ValueError, TypeError) as error:
         raise HarnessError(f"{folder / DIGESTS} cannot be read ({error}); {advice}") from error
     found = list_files(folder)
     for name in sorted(wanted.keys() | found.keys()):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+
 from torch import Tensor, nn
 
 from harness.errors import HarnessError
@@ -39,3 +42,17 @@ def weight_of(layer: nn.Module) -> Tensor:
     if not isinstance(weight, Tensor):
         raise HarnessError(f"{type(layer).__name__} has no weight to prune")
     return weight
+
+
+# What counts as one block when sparsity is spread by blocks; a layer outside of them is a block by itself.
+BLOCKS = ("ResnetBlock2D", "BasicTransformerBlock", "CLIPEncoderLayer")
+
+
+def blocks(component: nn.Module, names: Iterable[str]) -> dict[str, list[str]]:
+    """Return block → the names of its layers, in the order given; the innermost of `BLOCKS` that holds a layer."""
+    held = {name for name, module in component.named_modules() if type(module).__name__ in BLOCKS}
+    found: dict[str, list[str]] = {}
+    for name in names:
+        parents = [name[: m.start()] for m in re.finditer(r"\.", name)]
+        found.setdefault(next((p for p in reversed(parents) if p in held), name), []).append(name)
+    return found

@@ -53,15 +53,14 @@ def verify(components: Mapping[str, nn.Module], pruning: Pruning) -> None:
                 raise HarnessError(f"{component}.{name} does not hold its pruned weight; the masks were not applied")
 
 
-def census(components: Mapping[str, nn.Module], pruning: Pruning, layers: str) -> dict[str, dict[str, float | int]]:
-    """Count zeros in the model as it is now, per pruned component.
+def census(components: Mapping[str, nn.Module], layers: str) -> dict[str, dict[str, float | int]]:
+    """Count zeros in the model as it is now, per component, pruned or not: a component left pruned by mistake shows.
 
     Returns parameters (all of the component), targeted (weights of the layers of this kind), zeros (in those layers)
     and the sparsity both ways: of the targeted layers, and of all parameters.
     """
     found = {}
-    for component in pruning:
-        module = components[component]
+    for component, module in components.items():
         weights = [matrix(layer) for layer in prunable(module, layers).values()]
         total = sum(p.numel() for p in module.parameters())
         targeted = sum(w.numel() for w in weights)
@@ -75,6 +74,21 @@ def census(components: Mapping[str, nn.Module], pruning: Pruning, layers: str) -
             "sparsity_component": every / total,
         }
     return found
+
+
+def sketch(pruning: Pruning, positions: int = 4096) -> str:
+    """Return the keep bits at fixed pseudo-random positions of each component, as hexadecimal digits.
+
+    Two masks that differ in a share p of their bits differ in about a share p of the sketch. The same number of
+    positions is drawn per component, with replacement, over all of its targeted weights in the model's order.
+    """
+    bits = []
+    for component, by_layer in pruning.items():
+        keep = torch.cat([pruned.keep.flatten().cpu() for pruned in by_layer.values()])
+        seed = int(digests.of_value([component, len(keep)])[:15], 16)
+        bits.append(keep[torch.randint(len(keep), (positions,), generator=torch.Generator().manual_seed(seed))])
+    flat = torch.cat(bits).tolist()
+    return f"{int(''.join('1' if bit else '0' for bit in flat), 2):0{len(flat) // 4}x}"
 
 
 def keep_digest(pruning: Pruning) -> str:

@@ -46,16 +46,27 @@ def load(name: str, device: torch.device) -> Target:
     return loader(device)
 
 
+def quiet() -> None:
+    """Switch off the progress bars of diffusers and transformers, which know nothing of what is being done."""
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    diffusers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()
+
+
 def choose_device(name: str) -> torch.device:
     """Return the device called `name`; "auto" is the GPU where there is one, else the CPU.
 
-    Raises HarnessError for a device that torch does not know or cannot use here.
+    Switches TF32 off: its products are rounded to 10 bits, and figures of two cards would not compare. Raises
+    HarnessError for a device that torch does not know or cannot use here.
     """
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        torch.empty(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
         raise HarnessError(f"device {name!r} cannot be used here ({reason}); leave --device out, or say cpu") from error

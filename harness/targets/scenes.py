@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 
+from harness.errors import HarnessError
 from harness.scenes.weights import PIPELINE, verified
-from harness.targets.base import Protocol, Target
+from harness.targets.base import Protocol, Target, quiet
 
 PROTOCOL = Protocol(num_inference_steps=8, guidance_scale=3.0, latent_seed=20241117)
 
@@ -23,13 +25,18 @@ def from_folder(pipeline_folder: Path, device: torch.device, digest: str) -> Tar
     from diffusers import StableDiffusionPipeline
     from diffusers.models.attention_processor import AttnProcessor
 
-    pipeline = StableDiffusionPipeline.from_pretrained(
-        pipeline_folder,
-        torch_dtype=torch.float32,
-        use_safetensors=True,
-        local_files_only=True,
-        low_cpu_mem_usage=False,
-    ).to(device)
+    quiet()
+    try:
+        pipeline = StableDiffusionPipeline.from_pretrained(
+            pipeline_folder,
+            dtype=torch.float32,
+            use_safetensors=True,
+            local_files_only=True,
+            low_cpu_mem_usage=False,
+        ).to(device)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise HarnessError(f"{pipeline_folder} is no pipeline of this family ({reason})") from error
     pipeline.set_progress_bar_config(disable=True)
     if device.type == "cpu":
         # The fused CPU attention is slower than plain products at 64 and 16 tokens.

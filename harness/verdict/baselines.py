@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness import files
 from harness.errors import HarnessError
 from harness.record import Record
 
@@ -18,7 +17,7 @@ SCHEMA = 1
 UPDATE = '`pytest benchmarks --update-baselines --baseline-reason "why"`'
 
 # How far a figure may move in either direction before a case fails; see docs/measurements/noise.md.
-TOLERANCES = {"fid": 2.0, "clip": 0.02, "composition": 0.02}
+TOLERANCES = {"fid": 0.02, "clip": 0.02, "composition": 0.02}
 LOWER_IS_BETTER = ("fid",)
 
 
@@ -62,6 +61,7 @@ def load(path: Path) -> Baselines:
 def _check(case: str, entry: Mapping[str, Any]) -> None:
     if not {"keep", "components"} <= entry["exact"].keys() or "reason" not in entry["provenance"]:
         raise ValueError(f"{case}: exact facts or provenance are incomplete")
+    int(entry["exact"]["keep"], 16)
     for component, counts in entry["exact"]["components"].items():
         if not {"parameters", "targeted", "zeros"} <= counts.keys():
             raise ValueError(f"{case}: {component} lacks a count")
@@ -117,23 +117,4 @@ def write(baselines: Baselines) -> None:
         "workloads": dict(sorted(baselines.workloads.items())),
         "cases": dict(sorted(baselines.cases.items())),
     }
-    replace(baselines.path, json.dumps(content, indent=1, allow_nan=False) + "\n")
-
-
-def replace(path: Path, text: str) -> None:
-    """Write a text file whole or not at all; nothing is left behind on failure."""
-    partial: str | None = None
-    try:
-        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "w") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(partial).chmod(0o644)
-        os.replace(partial, path)
-        partial = None
-    except OSError as error:
-        raise HarnessError(f"{path} cannot be written ({error}); the old one is unchanged") from error
-    finally:
-        if partial:
-            Path(partial).unlink(missing_ok=True)
+    files.write(baselines.path, json.dumps(content, indent=1, allow_nan=False) + "\n")

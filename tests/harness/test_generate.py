@@ -6,7 +6,8 @@ import torch
 
 from harness.case import Case
 from harness.engine import Engine
-from harness.pipeline import prune, run
+from harness.pipeline import run
+from harness.pruning import prune
 from harness.quality.generate import generate, latents
 from harness.surgery.masks import masked
 

@@ -46,7 +46,7 @@ def test_applied_inside_restored_outside() -> None:
     before, plan = state(toy), pruning(toy)
     with masked({"toy": toy}, plan):
         assert (toy.conv.weight == 0).sum() == 54 and (toy.second.weight == 0).sum() == 15
-        counts = census({"toy": toy}, plan, "all")["toy"]
+        counts = census({"toy": toy}, "all")["toy"]
         assert counts["zeros"] == 69 and counts["targeted"] == 138 and counts["sparsity_targeted"] == 0.5
         assert counts["parameters"] == sum(p.numel() for p in toy.parameters())
     assert all(torch.equal(v, before[k]) for k, v in toy.state_dict().items())

@@ -10,6 +10,7 @@ import torch
 from harness.__main__ import main
 from harness.errors import HarnessError
 from harness.scenes import stages, train
+from harness.scenes.judges import Reader
 from harness.scenes.weights import WEIGHTS
 from harness.targets.scenes import from_folder
 
@@ -69,6 +70,28 @@ def test_trains_on_from_finished_weights(quick: None, tmp_path: Path) -> None:
     assert 0 < moved < 0.01
     with pytest.raises(HarnessError, match="holds no pipeline/unet"):
         train.train("unet", 5, CPU, tmp_path / "other", "small", start=tmp_path / "nowhere")
+
+
+def test_a_damaged_checkpoint_or_another_preset_is_said(quick: None, tmp_path: Path) -> None:
+    train.train("autoencoder", 5, CPU, tmp_path, "small", max_steps=1)
+    train.train("text_encoder", 5, CPU, tmp_path, "small", max_steps=1)
+    with pytest.raises(HarnessError, match=r"cannot be resumed from with --preset large"):
+        train.train("text_encoder", 5, CPU, tmp_path, "large", max_steps=2)
+    (tmp_path / "checkpoints" / "autoencoder.pt").write_bytes(b"not a checkpoint")
+    with pytest.raises(HarnessError, match="move it away to train autoencoder from nothing"):
+        train.train("autoencoder", 5, CPU, tmp_path, "small", max_steps=2)
+
+
+def test_the_reader_is_saved_with_features_of_unit_variance(quick: None, tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    train.train("reader", 5, CPU, tmp_path, "small", max_steps=2)
+    reader = Reader()
+    reader.load_state_dict(load_file(tmp_path / "judges" / "reader.safetensors"))
+    stage = stages.build("reader", "small", tmp_path, CPU)
+    with torch.no_grad():
+        features, _ = reader(stage.data(7)[0])
+    assert 0.5 < features.var(0).mean() < 2.0
 
 
 def test_wrong_calls_are_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

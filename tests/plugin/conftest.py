@@ -20,8 +20,8 @@ def _engine(request):
     from harness.case import Case
     option = request.config.option
     return SimpleNamespace(
-        dense_record=None, progress=lambda text: None, captions=["one", "two"], workload={"toy": 1},
-        workload_key=os.environ.get("TOY_WORKLOAD", "toyworkload"), dense_case=lambda: Case("scenes"),
+        dense_record=None, progress=lambda text: None, captions=["one", "two"], workload=lambda case: {"toy": 1},
+        workload_key=lambda case: os.environ.get("TOY_WORKLOAD", "toyworkload"), dense_case=lambda: Case("scenes"),
     )
 
 
@@ -44,11 +44,14 @@ def _toy(monkeypatch):
         counts = {
             c: {"parameters": 2000, "targeted": 1000, "zeros": round(1000 * s), "sparsity_targeted": s,
                 "sparsity_component": s / 2}
-            for c, s in case.plan.items()
+            for c, s in case.requested.items()
         }
         record = Record(
-            case=case.id, workload=engine.workload_key, requested=case.plan, quality=quality, attributes={},
-            exact={"keep": "k" + os.environ.get("TOY_KEEP", ""), "components": counts},
+            case=case.id, workload=engine.workload_key(case), requested=case.requested, quality=quality, attributes={},
+            exact={
+                "keep": os.environ.get("TOY_KEEP", "0") * 64, "components": counts,
+                "rounding": dict.fromkeys(counts, 0.0),
+            },
             degenerate=int(os.environ.get("TOY_DEGENERATE", "0")), seconds={"prune": 0.1, "generate": 0.2},
             peak_megabytes=None, peak_of="not measured",
             conditions=Engine.conditions(SimpleNamespace(device=torch.device("cpu"), batch_size=1)),

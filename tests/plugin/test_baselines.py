@@ -34,7 +34,7 @@ def test_unchanged_is_green_and_update_says_what_it_stored(project: pytest.Pytes
         ("TOY_SHIFT", '{"clip": -2}', "REGRESSION (quality): clip 60 → 58"),
         ("TOY_SHIFT", '{"composition": -0.2}', "REGRESSION (quality): composition 0.5 → 0.3"),
         ("TOY_SHIFT", '{"clip": 2}', "IMPROVED (quality): clip 60 → 62"),
-        ("TOY_KEEP", "x", "REGRESSION (exact): as many weights are pruned as before, but other ones"),
+        ("TOY_KEEP", "f", "REGRESSION (exact): as many weights are pruned as before, but other ones"),
         ("TOY_DEGENERATE", "9", "REGRESSION (degenerate): 9 pictures are degenerate"),
         ("TOY_WORKLOAD", "other", "NOT COMPARED (baseline): this workload is other"),
     ],

@@ -9,7 +9,7 @@ import pytest
 
 def test_k_x_and_lf_see_the_verdict(stored: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     stored.runpytest_subprocess("-k", "magnitude and 0.50").assert_outcomes(passed=1)
-    monkeypatch.setenv("TOY_KEEP", "x")
+    monkeypatch.setenv("TOY_KEEP", "f")
     stored.runpytest_subprocess("-x").assert_outcomes(failed=1)
     monkeypatch.delenv("TOY_KEEP")
     stored.runpytest_subprocess("--lf").assert_outcomes(passed=1)
@@ -21,7 +21,7 @@ def test_two_workers_judge_and_store_as_one(stored: pytest.Pytester, monkeypatch
     found.assert_outcomes(passed=4)
     assert (stored.path / "baselines.json").read_bytes() == before
     assert (stored.path / "prunegate-report" / "contact-scenes-unet-magnitude-all.png").exists()
-    monkeypatch.setenv("TOY_KEEP", "x")
+    monkeypatch.setenv("TOY_KEEP", "f")
     stored.runpytest_subprocess("-n", "2").assert_outcomes(failed=4)
 
 

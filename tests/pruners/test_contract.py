@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pruners import PRUNERS
-from pruners.types import Pruner
+from pruners.levels import Level, Pattern
+from pruners.stats import collect
+from pruners.types import LayerStats, Pruner
 
 SHAPES = st.tuples(st.integers(1, 17), st.integers(1, 17))
 LEVELS = st.lists(st.floats(0, 1), min_size=1, max_size=4)
@@ -20,6 +22,19 @@ DTYPES = st.sampled_from([torch.float32, torch.float64, torch.bfloat16, torch.fl
 def load(name: str) -> Pruner:
     module, function = PRUNERS[name].split(":")
     return getattr(importlib.import_module(module), function)
+
+
+def group_sizes(name: str, shape: tuple[int, int]) -> list[int]:
+    """Return the sizes of the comparison groups in a matrix `[out, in]`, from what the method says of itself."""
+    out, size = shape
+    block = [out * min(128, size - first) for first in range(0, size, 128)]
+    group = importlib.import_module(PRUNERS[name].split(":")[0]).GROUP
+    return {"layer": [out * size], "row": [size] * out, "block": block}[group]
+
+
+def stats_of(size: int, seed: int = 0) -> LayerStats:
+    rows = torch.randn(3 * size, size, generator=torch.Generator().manual_seed(seed))
+    return collect(rows, gram=True)
 
 
 @pytest.fixture(params=sorted(PRUNERS))
@@ -35,39 +50,73 @@ def test_exact_count_consistency_and_no_mutation(
 ) -> None:
     weight = torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
     before = weight.clone()
-    found = load(name)(weight, None, levels, seed)
+    stats = stats_of(shape[1], seed % 7)
+    known = stats.squares.clone(), stats.gram.clone()
+    found = load(name)(weight, stats, levels, seed)
     assert torch.equal(weight, before)
+    assert torch.equal(stats.squares, known[0]) and torch.equal(stats.gram, known[1])
     for level, pruned in zip(levels, found, strict=True):
-        assert abs(int((~pruned.keep).sum()) - level * weight.numel()) <= 0.5 + 1e-6
+        wanted = [int(level * size + 0.5 + 1e-6) for size in group_sizes(name, shape)]
+        assert int((~pruned.keep).sum()) == sum(wanted)
         assert pruned.keep.dtype == torch.bool and pruned.keep.shape == weight.shape
         assert pruned.weight.dtype == dtype and not pruned.weight[~pruned.keep].any()
-        assert torch.equal(pruned.weight[pruned.keep], weight[pruned.keep])
+        if name != "sparsegpt":
+            assert torch.equal(pruned.weight[pruned.keep], weight[pruned.keep])
 
 
 def test_same_seed_same_mask(pruner: Pruner) -> None:
     weight = torch.randn(8, 9, generator=torch.Generator().manual_seed(1))
-    assert torch.equal(pruner(weight, None, [0.4], 7)[0].keep, pruner(weight, None, [0.4], 7)[0].keep)
+    first, second = (pruner(weight, stats_of(9), [0.4], 7)[0] for _ in range(2))
+    assert torch.equal(first.keep, second.keep) and torch.equal(first.weight, second.weight)
 
 
 def test_nothing_and_everything(pruner: Pruner) -> None:
     weight = torch.randn(5, 6, generator=torch.Generator().manual_seed(1))
-    nothing, everything = pruner(weight, None, [0.0, 1.0], 0)
+    nothing, everything = pruner(weight, stats_of(6), [0.0, 1.0], 0)
     assert torch.equal(nothing.weight, weight) and nothing.keep.all()
     assert not everything.weight.any() and not everything.keep.any()
 
 
-def test_levels_together_equal_levels_alone_and_nest(pruner: Pruner) -> None:
+@pytest.mark.parametrize("name", sorted(PRUNERS))
+def test_levels_together_equal_levels_alone_and_nest(name: str) -> None:
+    pruner = load(name)
     weight = torch.randn(12, 7, generator=torch.Generator().manual_seed(2))
-    together = pruner(weight, None, [0.1, 0.5, 0.9], 3)
-    alone = [pruner(weight, None, [s], 3)[0] for s in (0.1, 0.5, 0.9)]
+    together = pruner(weight, stats_of(7), [0.1, 0.5, 0.9], 3)
+    alone = [pruner(weight, stats_of(7), [s], 3)[0] for s in (0.1, 0.5, 0.9)]
     assert all(torch.equal(a.keep, b.keep) for a, b in zip(together, alone, strict=True))
+    if name == "sparsegpt":  # its scores depend on what has been pruned before
+        return
     assert not (together[1].keep & ~together[0].keep).any() and not (together[2].keep & ~together[1].keep).any()
 
 
 def test_view_that_is_not_contiguous(pruner: Pruner) -> None:
     weight = torch.randn(9, 12, generator=torch.Generator().manual_seed(4)).T
     assert not weight.is_contiguous()
-    assert torch.equal(pruner(weight, None, [0.3], 5)[0].keep, pruner(weight.contiguous(), None, [0.3], 5)[0].keep)
+    view, plain = (pruner(w, stats_of(9), [0.3], 5)[0] for w in (weight, weight.contiguous()))
+    assert torch.equal(view.keep, plain.keep) and torch.equal(view.weight, plain.weight)
+
+
+@pytest.mark.parametrize("pattern", [Pattern(2, 4), Pattern(4, 8), Pattern(1, 4)], ids=str)
+def test_pattern_keeps_as_many_of_every_group(pruner: Pruner, pattern: Pattern) -> None:
+    weight = torch.randn(5, 24, generator=torch.Generator().manual_seed(6))
+    levels: list[Level] = [pattern, 0.5]
+    found = pruner(weight, stats_of(24), levels, 3)[0]
+    assert (found.keep.view(-1, pattern.of).sum(1) == pattern.kept).all()
+    assert not found.weight[~found.keep].any()
+    with pytest.raises(ValueError, match="does not divide"):
+        pruner(weight[:, :-1], stats_of(23), [pattern], 3)
+
+
+@pytest.mark.parametrize("shape", [(1, 12), (12, 1), (1, 1)])
+def test_one_row_and_one_column(pruner: Pruner, shape: tuple[int, int]) -> None:
+    weight = torch.randn(shape, generator=torch.Generator().manual_seed(8))
+    for pruned in pruner(weight, stats_of(shape[1]), [0.0, 0.25, 0.5, 1.0], 3):
+        assert pruned.keep.shape == shape and not pruned.weight[~pruned.keep].any()
+
+
+def test_equal_weights_are_still_pruned_by_count(pruner: Pruner) -> None:
+    keep = pruner(torch.ones(4, 10), collect(torch.eye(10), gram=True), [0.3], 3)[0].keep
+    assert keep.sum() == 28
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
@@ -75,10 +124,10 @@ def test_weight_that_is_not_finite_is_refused(pruner: Pruner, bad: float) -> Non
     weight = torch.ones(3, 3)
     weight[1, 1] = bad
     with pytest.raises(ValueError, match="NaN or infinite"):
-        pruner(weight, None, [0.5], 0)
+        pruner(weight, stats_of(3), [0.5], 0)
 
 
 @pytest.mark.parametrize("bad", [-0.1, 1.5, float("nan")])
 def test_sparsity_outside_is_refused(pruner: Pruner, bad: float) -> None:
     with pytest.raises(ValueError, match="sparsity"):
-        pruner(torch.ones(3, 3), None, [bad], 0)
+        pruner(torch.ones(3, 3), stats_of(3), [bad], 0)

@@ -1,0 +1,58 @@
+"""The published algorithms the way their authors run them: what the speed of the pruning core is compared with.
+
+Only the order of the work is theirs (one level at a time, one column at a time); counts and groups are ours.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def sparsegpt(weight: Tensor, gram: Tensor, sparsity: float) -> tuple[Tensor, Tensor]:
+    """Return keep and new weight `[out, in]` by algorithm 1 of arXiv 2301.00774, one column after the other."""
+    w, hessian = weight.clone(), gram.clone()
+    hessian.diagonal().add_(0.01 * hessian.diagonal().mean())
+    upper = factor(hessian)
+    size = w.shape[1]
+    keep = torch.ones_like(w, dtype=torch.bool)
+    for first in range(0, size, 128):
+        last = min(first + 128, size)
+        block, u = w[:, first:last].clone(), upper[first:last, first:last]
+        scores = block.square() / u.diagonal().square()
+        flat = scores.flatten()
+        order = torch.sort(flat, stable=True).indices[: round(sparsity * len(flat))]
+        gone = torch.zeros_like(flat, dtype=torch.bool).index_fill_(0, order, True).view_as(scores)
+        new, errors = torch.zeros_like(block), torch.zeros_like(block)
+        for i in range(last - first):
+            column, pivot = block[:, i], u[i, i]
+            kept = column.clone()
+            kept[gone[:, i]] = 0
+            new[:, i] = kept
+            error = (column - kept) / pivot
+            block[:, i:] -= error.unsqueeze(1).matmul(u[i, i:].unsqueeze(0))
+            errors[:, i] = error
+        w[:, first:last], keep[:, first:last] = new, ~gone
+        w[:, last:] -= errors.matmul(upper[first:last, last:])
+    return keep, w
+
+
+def factor(hessian: Tensor) -> Tensor:
+    """Return the upper Cholesky factor of the inverse: factor, invert, factor again."""
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(hessian))
+    upper: Tensor = torch.linalg.cholesky(inverse, upper=True)
+    return upper
+
+
+def wanda(weight: Tensor, squares: Tensor, sparsity: float) -> tuple[Tensor, Tensor]:
+    """Return keep and new weight `[out, in]` by equation 1 of arXiv 2306.11695, with a sort of its own."""
+    scores = weight.abs() * squares.sqrt()
+    order = torch.sort(scores, dim=-1, stable=True).indices[:, : round(sparsity * weight.shape[1])]
+    keep = torch.ones_like(weight, dtype=torch.bool).scatter_(1, order, False)
+    return keep, weight.where(keep, 0)
+
+
+def gram(x: Tensor) -> Tensor:
+    """Return the Gram matrix of the 3×3 patches of `x` `[n, c, h, w]`, unfolded and multiplied."""
+    rows = torch.nn.functional.unfold(x, 3, padding=1).permute(0, 2, 1).flatten(0, 1)
+    return rows.T @ rows

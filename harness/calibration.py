@@ -1,0 +1,215 @@
+"""One calibration of a pipeline serves every method, sparsity and pattern: take it, save it, load it, check it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness import digests
+from harness.errors import HarnessError
+from harness.quality.generate import latents
+from harness.surgery.calibrate import Collector, collecting
+from harness.surgery.layers import matrix, prunable
+from harness.targets.base import Target
+from pruners.types import LayerStats
+
+PADDING = ("counted", "dropped")
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The statistics of a model's layers, and what they were taken from.
+
+    about: plain JSON values: model digest, captions, protocol, padding, dtype. components: component → layer →
+    statistics; layers with one input hold the same object.
+    """
+
+    about: dict[str, Any]
+    components: dict[str, dict[str, LayerStats]]
+
+
+def calibrate(
+    target: Target,
+    components: Sequence[str],
+    layers: str,
+    captions: Sequence[str],
+    gram: bool,
+    padding: str = "counted",
+    batch_size: int = 16,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Calibration:
+    """Run the dense pipeline on captions and collect the statistics of every prunable layer.
+
+    The U-Net sees what it sees when it samples: every step, with and without the caption where guidance is on, both
+    counted. The text encoder sees the captions and the empty text of guidance; its padding tokens are "counted", as in
+    the reference study, or "dropped". A first pass over one caption finds out which layers share an input, so that what
+    the Gram matrices will take is known, and checked, before any is allocated. Raises HarnessError where that is not
+    there, and for no captions.
+    """
+    if padding not in PADDING:
+        raise HarnessError(f"padding is {padding!r}, wanted one of {', '.join(PADDING)}")
+    if not captions:
+        raise HarnessError("calibration wants at least one caption")
+
+    def eyes(measure: bool, stack: ExitStack) -> dict[str, Collector]:
+        end = target.pipeline.tokenizer.eos_token_id
+
+        def counted(ids: Tensor) -> Tensor:
+            # A text ends at its first end-of-text token; what follows fills the row up.
+            ends = (ids == end).long()
+            counting: Tensor = ends.cumsum(1) == ends
+            return counting
+
+        return {
+            name: stack.enter_context(
+                collecting(
+                    target.components[name],
+                    layers,
+                    gram,
+                    measure,
+                    counted if name.startswith("text_encoder") and padding == "dropped" else None,
+                )
+            )
+            for name in components
+        }
+
+    with ExitStack() as stack:
+        found = eyes(False, stack)
+        _run(target, components, captions[:1], 1)
+    if gram:
+        needed = {name: gram_bytes(collector.widths) for name, collector in found.items()}
+        for name, size in needed.items():
+            progress(f"the Gram matrices of {name} take {size / 1e9:.2f} GB")
+        check_room(sum(needed.values()), target.device, " and ".join(needed))
+    with ExitStack() as stack:
+        found = eyes(True, stack)
+        for first in range(0, len(captions), batch_size):
+            progress(f"calibrating, {first}/{len(captions)} captions")
+            _run(target, components, captions[first : first + batch_size], target.protocol.num_inference_steps)
+    about = {
+        "target": target.name,
+        "model": target.digest,
+        "captions": digests.of_value(list(captions)),
+        "n": len(captions),
+        "protocol": asdict(target.protocol),
+        "padding": padding,
+        "layers": layers,
+        "gram": gram,
+    }
+    return Calibration(
+        about, {c: {name: seen.found[slot] for name, slot in seen.slots.items()} for c, seen in found.items()}
+    )
+
+
+@torch.inference_mode()
+def _run(target: Target, components: Sequence[str], captions: Sequence[str], steps: int) -> None:
+    """Run what the components need: text encoders alone, or the sampling loop without decoding."""
+    guidance = target.protocol.guidance_scale
+    if all(name.startswith("text_encoder") for name in components):
+        target.pipeline.encode_prompt(list(captions), target.device, 1, guidance > 1)
+        return
+    target.pipeline(
+        prompt=list(captions),
+        latents=latents(target, captions).to(target.device),
+        num_inference_steps=steps,
+        guidance_scale=guidance,
+        output_type="latent",
+    )
+
+
+def fit(calibration: Calibration, target: Target, components: Sequence[str], layers: str, gram: bool) -> None:
+    """Raise HarnessError where a calibration cannot serve: of another model, lacking layers, or Gram matrices."""
+    if calibration.about.get("model") != target.digest:
+        raise HarnessError(
+            f"the calibration was taken from another model ({calibration.about.get('target')}, weights "
+            f"{str(calibration.about.get('model'))[:12]}), this is {target.name}, weights {target.digest[:12]}"
+        )
+    for component in components:
+        known = calibration.components.get(component, {})
+        for name, layer in prunable(target.components[component], layers).items():
+            if name not in known:
+                raise HarnessError(f"the calibration has no layer {component}.{name}; make one with --layers {layers}")
+            if known[name].squares.shape[1] != matrix(layer).shape[1]:
+                raise HarnessError(f"the calibration of {component}.{name} is for another number of inputs")
+            if gram and known[name].gram is None:
+                raise HarnessError("the calibration has no Gram matrices; make one with --method sparsegpt")
+
+
+def gram_bytes(widths: list[int]) -> int:
+    """Return how many bytes float32 Gram matrices with that many entries take."""
+    return 4 * sum(widths)
+
+
+def check_room(needed: int, device: torch.device, component: str) -> None:
+    """Raise HarnessError where fewer than `needed` bytes are free on the device, before anything is allocated."""
+    free = available(device)
+    if free is not None and needed > free:
+        raise HarnessError(
+            f"the Gram matrices of {component} need {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free on {device}; "
+            "choose a method without them (wanda, magnitude), fewer layers (linear), or a machine with more memory"
+        )
+
+
+def available(device: torch.device) -> int | None:
+    """Return the free memory of a device in bytes, or None where the system does not say."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        found = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
+    except OSError:
+        return None
+    return int(found[1]) * 1024 if found else None
+
+
+def save(calibration: Calibration, path: Path) -> None:
+    """Write statistics as safetensors, every shared one once. Raises HarnessError where the file cannot be written."""
+    from safetensors.torch import save_file
+
+    tensors: dict[str, Tensor] = {}
+    index: dict[str, dict[str, Any]] = {}
+    numbers: dict[int, int] = {}
+    for component, by_layer in calibration.components.items():
+        index[component] = {}
+        for layer, stats in by_layer.items():
+            number = numbers.setdefault(id(stats), len(numbers))
+            index[component][layer] = [number, stats.rows]
+            tensors[f"{number}.squares"] = stats.squares.cpu()
+            if stats.gram is not None:
+                tensors[f"{number}.gram"] = stats.gram.cpu()
+    partial_path = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, partial_path, {"about": json.dumps(calibration.about), "layers": json.dumps(index)})
+        partial_path.replace(path)
+    except (OSError, RuntimeError) as error:
+        raise HarnessError(f"{path} cannot be written ({error})") from error
+    finally:
+        partial_path.unlink(missing_ok=True)
+
+
+def load(path: Path) -> Calibration:
+    """Read what `save` wrote. Raises HarnessError where the file is missing, damaged or something else."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as stream:
+            about = stream.metadata()
+            tensors = {name: stream.get_tensor(name) for name in stream.keys()}
+        index = json.loads(about["layers"])
+        stats = {
+            number: LayerStats(rows, tensors[f"{number}.squares"], tensors.get(f"{number}.gram"))
+            for by_layer in index.values()
+            for number, rows in by_layer.values()
+        }
+        layers = {c: {layer: stats[number] for layer, (number, _) in by.items()} for c, by in index.items()}
+        return Calibration(json.loads(about["about"]), layers)
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise HarnessError(f"{path} is not a calibration file ({error}); make one with --save-calibration") from error

@@ -1,0 +1,107 @@
+"""A layer's inputs as rows: what calibration sums over, for Linear and for every kind of Conv2d."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pruners.stats import collect, working
+from pruners.types import LayerStats
+
+
+def padded(layer: nn.Conv2d, x: Tensor) -> Tensor:
+    """Return the input with the layer's own padding around it, `[n, c, h, w]`."""
+    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+    return functional.pad(x, layer._reversed_padding_repeated_twice, mode=mode)
+
+
+def rows(layer: nn.Module, x: Tensor) -> Tensor:
+    """Return one row per token `[rows, in]`, or one per patch of each group of channels `[groups, rows, in]`.
+
+    The product of rows and the weight's matrix is the layer's output before the bias.
+    """
+    if not isinstance(layer, nn.Conv2d):
+        return x.reshape(-1, x.shape[-1])
+    height, width = layer.kernel_size
+    patches = functional.unfold(
+        padded(layer, x), (height, width), dilation=layer.dilation, padding=0, stride=layer.stride
+    )
+    by_group = patches.view(len(x), layer.groups, -1, patches.shape[-1])
+    return by_group.permute(1, 0, 3, 2).reshape(layer.groups, -1, by_group.shape[2])
+
+
+def statistics(layer: nn.Module, x: Tensor, gram: bool) -> LayerStats:
+    """Return the statistics of one input of a layer; they are the same whether Gram matrices are asked for or not."""
+    if not isinstance(layer, nn.Conv2d):
+        return collect(rows(layer, x), gram)
+    x = x.to(working(x.dtype))
+    # Taking patches is linear, so the squares of all pictures can be summed up before it.
+    squares = rows(layer, x.square().sum(0, keepdim=True, dtype=torch.float64))
+    product = None
+    if gram and _shifts_pay(layer, x):
+        product = gram_by_shifts(x)[None]
+    elif gram:
+        patches = rows(layer, x)
+        product = patches.mT @ patches
+    return LayerStats(len(x) * squares.shape[1], squares.sum(1), product)
+
+
+def _shifts_pay(layer: nn.Conv2d, x: Tensor) -> bool:
+    """Return whether `gram_by_shifts` is right for the layer and was measured to be faster at this size."""
+    plain = (3, 3), (1, 1), (1, 1), (1, 1), 1, "zeros"
+    geometry = layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups, layer.padding_mode
+    return geometry == plain and min(x.shape[2:]) >= 16 and x.shape[1] >= 32
+
+
+_LINES = {"all": slice(None), "first": slice(0, 1), "last": slice(-1, None)}
+
+
+def gram_by_shifts(x: Tensor) -> Tensor:
+    """Return the Gram matrix of the 3×3 patches of `x` `[n, c, h, w]`, stride 1, padding 1: `[9 c, 9 c]`.
+
+    Two kernel places k and k' see the picture shifted by d = k' - k, so all places with one d share the product of the
+    channels with the shifted channels; only the rows and columns that a place does not see differ. 13 of the 25 shifts
+    are enough, the others are transposes: 13 products of `[c, c]` and thin corrections instead of 81.
+    """
+    _, c, h, w = x.shape
+    pixels = x.permute(0, 2, 3, 1).contiguous()
+    found = x.new_empty(c, 3, 3, c, 3, 3)
+    for dy in range(3):
+        for dx in range(-2, 3):
+            if dy == 0 and dx < 0:
+                continue
+
+            here = pixels[:, : h - dy, max(0, -dx) : w - max(0, dx)]
+            there = pixels[:, dy:, max(0, dx) : w + min(0, dx)]
+            products: dict[tuple[str, str], Tensor] = {}
+
+            def product(
+                ys: str,
+                xs: str,
+                here: Tensor = here,
+                there: Tensor = there,
+                products: dict[tuple[str, str], Tensor] = products,
+            ) -> Tensor:
+                """Sum pixel times shifted pixel over the overlap, or over one line or corner of it."""
+                if (ys, xs) not in products:
+                    part = slice(None), _LINES[ys], _LINES[xs]
+                    products[ys, xs] = here[part].reshape(-1, c).T @ there[part].reshape(-1, c)
+                return products[ys, xs]
+
+            for ky in range(3 - dy):
+                # A place in the upper row of the kernel does not see the last row of pixels, one in the lower row not
+                # the first; a shift in that direction has left the line out already. The same holds of columns.
+                ys = {0: "last", 2: "first"}.get(ky) if dy == 0 else None
+                for kx in range(max(0, -dx), 3 - max(0, dx)):
+                    xs = {0: "last", 2: "first"}.get(kx) if dx == 0 else None
+                    value = product("all", "all")
+                    if ys:
+                        value = value - product(ys, "all")
+                    if xs:
+                        value = value - product("all", xs)
+                    if ys and xs:
+                        value = value + product(ys, xs)
+                    found[:, ky, kx, :, ky + dy, kx + dx] = value
+                    found[:, ky + dy, kx + dx, :, ky, kx] = value.T
+    return found.view(9 * c, 9 * c)

@@ -1,0 +1,60 @@
+"""A pipeline in a local folder, as diffusers saves it: `model_index.json`, and safetensors per component."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from harness import digests
+from harness.errors import HarnessError
+from harness.targets.base import Protocol, Target, quiet
+
+# What diffusers itself does by default.
+PROTOCOL = Protocol(num_inference_steps=50, guidance_scale=7.5, latent_seed=20241117)
+
+
+def load(folder: Path, device: torch.device) -> Target:
+    """Load a text-to-image pipeline with a U-Net and a text encoder, all in the dtype that the U-Net is stored in.
+
+    Raises HarnessError where the folder holds no such pipeline, or weights that are no safetensors.
+    """
+    from diffusers import DiffusionPipeline
+
+    quiet()
+    if not (folder / "model_index.json").is_file():
+        raise HarnessError(f"{folder} has no model_index.json; give a folder that save_pretrained of diffusers wrote")
+    weights = sorted(folder.rglob("*.safetensors"))
+    if not weights:
+        raise HarnessError(f"{folder} has no safetensors files; save the pipeline with safe_serialization=True")
+    try:
+        pipeline = DiffusionPipeline.from_pretrained(
+            folder, dtype=_stored_dtype(weights), use_safetensors=True, local_files_only=True
+        ).to(device)
+    except (OSError, ValueError, RuntimeError, KeyError, AttributeError, SafetensorError) as error:
+        raise HarnessError(f"{folder} cannot be loaded ({str(error).splitlines()[0]})") from error
+    files = {path.relative_to(folder).as_posix(): digests.of_file(path) for path in weights}
+    return wrap(str(folder), pipeline, digests.of_value(files), device)
+
+
+def _stored_dtype(weights: list[Path]) -> torch.dtype:
+    """Return the dtype of the first tensor of the U-Net's file, or of the first file where there is no U-Net."""
+    path = next((p for p in weights if p.parent.name == "unet"), weights[0])
+    with safe_open(path, "pt") as stream:
+        name = next(iter(stream.keys()))
+        dtype: torch.dtype = stream.get_tensor(name).dtype
+        return dtype
+
+
+def wrap(name: str, pipeline: Any, digest: str, device: torch.device) -> Target:
+    """Return the target of a loaded pipeline. Raises HarnessError where it lacks a U-Net or a text encoder."""
+    components = {}
+    for component in ("text_encoder", "unet"):
+        module = getattr(pipeline, component, None)
+        if not isinstance(module, torch.nn.Module):
+            raise HarnessError(f"{name} is a {type(pipeline).__name__} without {component}; that kind is not supported")
+        components[component] = module.eval()
+    pipeline.set_progress_bar_config(disable=True)
+    return Target(name, pipeline, components, PROTOCOL, digest, device)

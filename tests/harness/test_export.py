@@ -1,0 +1,126 @@
+"""`python -m harness prune` from outside: what it saves loads anywhere, what is wrong is said in a line or two."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness import digests, export
+from harness.__main__ import main
+from harness.surgery.layers import prunable
+
+
+def run(*arguments: str) -> int:
+    return main(["prune", *arguments, "--device", "cpu"])
+
+
+def test_the_saved_pipeline_is_pruned_and_loads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from diffusers import DiffusionPipeline
+
+    out = tmp_path / "pruned"
+    assert run("scenes", "--method", "magnitude", "--unet", "0.35", "--text-encoder", "0.475", "--out", str(out)) == 0
+    said = capsys.readouterr().out
+    assert "unet: 35.00% of" in said and "text_encoder: 47.50% of" in said
+    pipeline = DiffusionPipeline.from_pretrained(out, dtype=torch.float32)
+    record = json.loads((out / "prunegate.json").read_text())
+    assert record["method"] == "magnitude" and record["layers"] == "linear"
+    for component, wanted in (("unet", 0.35), ("text_encoder", 0.475)):
+        module = getattr(pipeline, component)
+        layers = prunable(module, "linear")
+        zeros = sum(int((layer.weight == 0).sum()) for layer in layers.values())
+        total = sum(layer.weight.numel() for layer in layers.values())
+        facts = record["components"][component]
+        assert zeros / total == pytest.approx(wanted, abs=1e-3)
+        assert (facts["zeros"], facts["targeted"]) == (zeros, total) and facts["layers"].keys() == layers.keys()
+        convolutions = [m for m in module.modules() if isinstance(m, torch.nn.Conv2d)]
+        assert all(int((m.weight == 0).sum()) == 0 for m in convolutions)
+    assert all(digests.of_file(out / name) == digest for name, digest in record["files"].items())
+    assert [p.name for p in tmp_path.iterdir()] == ["pruned"]
+
+
+def test_a_saved_folder_is_a_target_and_calibration_is_saved_and_used(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second, statistics = tmp_path / "first", tmp_path / "second", tmp_path / "statistics.safetensors"
+    text = ("--text-encoder", "0.5", "--layers", "all")
+    assert run("scenes", "--method", "random", *text, "--out", str(first)) == 0
+    how = ("--method", "sparsegpt", "--pattern", "2:4", *text)
+    assert run(str(first), *how, "--save-calibration", str(statistics), "--out", str(second)) == 0
+    record = json.loads((second / "prunegate.json").read_text())["components"]["text_encoder"]
+    assert record["requested"] == "2:4" and record["sparsity_targeted"] >= 0.5
+    assert run(str(first), *how, "--calibration", str(statistics), "--out", str(tmp_path / "third")) == 0
+    again = json.loads((tmp_path / "third" / "prunegate.json").read_text())
+    weights = "text_encoder/model.safetensors"
+    assert again["files"][weights] == digests.of_file(second / weights)
+    assert run("scenes", *how, "--calibration", str(statistics), "--out", str(tmp_path / "other")) == 2
+    assert "taken from another model" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("scenes", "--method", "wandaa", "--unet", "0.5"), "did you mean wanda"),
+        (("scnes", "--method", "wanda", "--unet", "0.5"), "did you mean scenes"),
+        (("nowhere/here", "--method", "wanda", "--unet", "0.5"), "is not a folder"),
+        (("scenes", "--method", "wanda", "--unet", "1.5"), "give a number from 0 to 1"),
+        (("scenes", "--method", "wanda", "--unet", "half"), "wanted a number from 0 to 1"),
+        (("scenes", "--method", "wanda", "--unet"), "wants a sparsity"),
+        (("scenes", "--method", "wanda"), "nothing to prune"),
+        (
+            ("scenes", "--method", "wanda", "--unet", "0.4", "--pattern", "2:4"),
+            "--pattern 2:4 prunes 0.5; leave one out",
+        ),
+        (("scenes", "--method", "wanda", "--unet", "--pattern", "4:2"), "wanted n:m with 0 < n < m"),
+        (("scenes", "--method", "owl_wanda", "--unet", "--pattern", "2:4"), "leaves no choice"),
+        (("scenes", "--method", "magnitude", "--unet", "0.5", "--layers", "conv"), "known: all, linear"),
+        (("scenes", "--method", "magnitude", "--unet", "0.5", "--calibration", "x"), "does not exist"),
+        (("scenes", "--method", "wanda", "--unet", "--pattern", "2:5"), "the pattern 2:5 does not divide unet."),
+    ],
+)
+def test_wrong_requests_are_one_message(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], said: str
+) -> None:
+    assert run(*arguments, "--out", str(tmp_path / "out")) == 2
+    found = capsys.readouterr()
+    assert said in found.err and len(found.err.strip().splitlines()) <= 2
+    assert not list(tmp_path.iterdir())
+
+
+def test_usage_and_error_fit_six_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run("scenes", "--metod", "magnitude")
+    assert len(capsys.readouterr().err.strip().splitlines()) <= 6
+
+
+def test_a_folder_in_the_way_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "kept.txt").write_text("mine")
+    assert run("scenes", "--method", "magnitude", "--unet", "0.5", "--out", str(tmp_path)) == 2
+    assert "is not empty" in capsys.readouterr().err
+    assert (tmp_path / "kept.txt").read_text() == "mine"
+
+
+def test_a_failed_write_leaves_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> dict[str, object]:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(export, "_record", full)
+    assert run("scenes", "--method", "magnitude", "--unet", "0.5", "--out", str(tmp_path / "out")) == 2
+    assert "No space left on device" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("files", "said"), [({}, "has no model_index.json"), ({"model_index.json": "{}"}, "has no safetensors files")]
+)
+def test_folders_that_hold_no_pipeline(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], files: dict[str, str], said: str
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    assert run(str(tmp_path), "--method", "magnitude", "--unet", "0.5", "--out", str(tmp_path / "out")) == 2
+    assert said in capsys.readouterr().err
