@@ -48,8 +48,9 @@ def draw(records: list[Record], layers: str = "all") -> str:
     dense = [r for r in records if not r.requested]
     lines: dict[tuple[str, str], list[Record]] = {}
     for record in records:
-        _, component, method, kind, _ = record.case.split("-")
-        if (component, method) in STYLES and kind == layers:
+        _, component, method, kind, level = record.case.split("-")
+        # A pattern of half the weights is no point between two sparsities.
+        if (component, method) in STYLES and kind == layers and ":" not in level:
             lines.setdefault((component, method), []).append(record)
     if not lines:
         raise HarnessError(f"the file holds no case with the layers {layers!r}; try another --layers")
