@@ -10,48 +10,55 @@ Levels = tuple[Level | tuple[Level, Level], ...]
 TENTHS: Levels = (0.10, 0.20, 0.30, 0.40, 0.50, 0.60, 0.70, 0.80, 0.90)
 EQUAL: Levels = tuple((s / 10, s / 10) for s in range(1, 10))
 FEW: Levels = (0.30, 0.50, 0.70)
-MIDDLE: Levels = (0.30, 0.50, 0.60, 0.70, 0.80)
 TWO_FOUR: Levels = (Pattern(2, 4),)
 
 # The paper's operating point (arXiv 2411.15113) and steps along its diagonal.
 PAIRS: Levels = ((0.20, 0.15), (0.475, 0.35), (0.60, 0.475), (0.80, 0.60))
 
-# Finer, around where magnitude pruning of the embedded model drops off.
-TEXT_FINE: Levels = (0.55, 0.65, 0.75, 0.85)
-UNET_FINE: Levels = (0.35, 0.45, 0.55, 0.65)
+# Finer, in steps of 2.5 %, around where each method drops off on the embedded model (docs/findings.md).
+TEXT_LATE: Levels = (0.65, 0.675, 0.70, 0.725, 0.75, 0.775, 0.80, 0.825, 0.85)
+TEXT_EARLY: Levels = (0.575, 0.60, 0.625, 0.65, 0.675, 0.70, 0.725)
+UNET_LATE: Levels = (0.625, 0.65, 0.675, 0.70, 0.725)
+UNET_EARLY: Levels = (0.35, 0.40, 0.425, 0.45, 0.475, 0.50, 0.525, 0.55, 0.575, 0.60, 0.65)
+RANDOM_TEXT: Levels = (0.225, 0.25, 0.275, 0.325, 0.35, 0.375)
+RANDOM_UNET: Levels = (0.025, 0.05, 0.075, 0.125, 0.15)
 
 # (component, method, layers) → (levels of every run, levels that only `--tier full` adds)
 MATRIX: dict[tuple[str, str, str], tuple[Levels, Levels]] = {
-    ("text_encoder", "magnitude", "all"): (TENTHS, TEXT_FINE + TWO_FOUR),
-    ("unet", "magnitude", "all"): (TENTHS, UNET_FINE + TWO_FOUR),
+    ("text_encoder", "magnitude", "all"): (TENTHS, TEXT_LATE + TWO_FOUR),
+    ("unet", "magnitude", "all"): (TENTHS, UNET_EARLY + TWO_FOUR),
     ("both", "magnitude", "all"): (PAIRS[:3], PAIRS + EQUAL),
     ("text_encoder", "magnitude", "linear"): ((0.80,), (0.475, *TENTHS)),
     ("unet", "magnitude", "linear"): ((0.60,), (0.35, *TENTHS)),
     ("both", "magnitude", "linear"): (PAIRS[1:2], PAIRS + EQUAL),
-    ("text_encoder", "random", "all"): ((0.30,), TENTHS),
-    ("unet", "random", "all"): ((0.10,), TENTHS),
+    ("text_encoder", "random", "all"): ((0.30,), TENTHS + RANDOM_TEXT),
+    ("unet", "random", "all"): ((0.10,), TENTHS + RANDOM_UNET),
     ("both", "random", "all"): ((), EQUAL),
     ("text_encoder", "random", "linear"): ((), TENTHS),
     ("unet", "random", "linear"): ((), TENTHS),
     ("both", "random", "linear"): ((), EQUAL),
-    ("text_encoder", "wanda", "all"): ((0.50, 0.70), TENTHS + TWO_FOUR),
-    ("unet", "wanda", "all"): ((0.40, 0.60), TENTHS + TWO_FOUR),
+    ("text_encoder", "wanda", "all"): ((0.50, 0.70), TENTHS + TEXT_EARLY + TWO_FOUR),
+    ("unet", "wanda", "all"): ((0.40, 0.60), TENTHS + UNET_EARLY + TWO_FOUR),
     ("both", "wanda", "all"): ((), PAIRS),
     ("text_encoder", "wanda", "linear"): ((), FEW),
     ("unet", "wanda", "linear"): ((), FEW),
-    ("text_encoder", "sparsegpt", "all"): ((0.50, 0.70), TENTHS + TWO_FOUR),
-    ("unet", "sparsegpt", "all"): ((0.40, 0.60), TENTHS + TWO_FOUR),
+    ("text_encoder", "sparsegpt", "all"): ((0.50, 0.70), TENTHS + TEXT_LATE + TWO_FOUR),
+    ("unet", "sparsegpt", "all"): ((0.40, 0.60), TENTHS + UNET_LATE + TWO_FOUR),
     ("both", "sparsegpt", "all"): ((), PAIRS),
     ("text_encoder", "sparsegpt", "linear"): ((), FEW),
     ("unet", "sparsegpt", "linear"): ((), FEW),
-    ("text_encoder", "owl_wanda", "all"): ((0.70,), TENTHS),
-    ("unet", "owl_wanda", "all"): ((0.60,), TENTHS),
-    ("text_encoder", "owl_magnitude", "all"): ((), MIDDLE),
-    ("unet", "owl_magnitude", "all"): ((), MIDDLE),
-    ("text_encoder", "owl_sparsegpt", "all"): ((), MIDDLE),
-    ("unet", "owl_sparsegpt", "all"): ((), MIDDLE),
-    ("text_encoder", "global_magnitude", "all"): ((), MIDDLE),
-    ("unet", "global_magnitude", "all"): ((), MIDDLE),
+    ("text_encoder", "owl_wanda", "all"): ((0.70,), TENTHS + TEXT_EARLY),
+    ("unet", "owl_wanda", "all"): ((0.60,), TENTHS + UNET_EARLY),
+    ("both", "owl_wanda", "all"): ((), PAIRS[1:2]),
+    ("text_encoder", "owl_magnitude", "all"): ((), TENTHS + TEXT_EARLY),
+    ("unet", "owl_magnitude", "all"): ((), TENTHS + UNET_EARLY),
+    ("both", "owl_magnitude", "all"): ((), PAIRS[1:2]),
+    ("text_encoder", "owl_sparsegpt", "all"): ((), TENTHS + TEXT_EARLY),
+    ("unet", "owl_sparsegpt", "all"): ((), TENTHS + UNET_LATE),
+    ("both", "owl_sparsegpt", "all"): ((), PAIRS[1:2]),
+    ("text_encoder", "global_magnitude", "all"): ((), TENTHS + TEXT_EARLY),
+    ("unet", "global_magnitude", "all"): ((), TENTHS + UNET_EARLY),
+    ("both", "global_magnitude", "all"): ((), PAIRS[1:2]),
 }
 
 # Levels at which latency is compared with the dense model's.

@@ -16,20 +16,17 @@ TEN = (0.05, 0.10, 0.20, 0.30, 0.40, 0.50, 0.60, 0.70, 0.80, 0.90)
 def compare(benchmark: Any, ours: Callable[[], Any], theirs: Callable[[], Any], rounds: int, wanted: float) -> Any:
     """Time both in turns, keep the ratio of medians in `extra_info`, and fail below `wanted`; return both results."""
     found, reference, times = ours(), theirs(), []
-    for _ in range(rounds):
+
+    def setup() -> None:
         start = time.perf_counter()
         theirs()
         times.append(time.perf_counter() - start)
-    benchmark.pedantic(ours, rounds=rounds, iterations=1)
+
+    benchmark.pedantic(ours, setup=setup, rounds=rounds, iterations=1)
     ratio = statistics.median(times) / benchmark.stats.stats.median
     benchmark.extra_info.update(published_seconds=statistics.median(times), ratio=ratio, wanted=wanted)
     assert ratio >= wanted, f"{ratio:.2f} times as fast as the published order of work, wanted {wanted}"
     return found, reference
-
-
-def short(reason: str) -> pytest.MarkDecorator:
-    """Mark a ratio that is wanted and not reached yet; the measured one is in `extra_info` all the same."""
-    return pytest.mark.xfail(reason=reason, raises=AssertionError, strict=False)
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +37,7 @@ def _only_in_full(request: pytest.FixtureRequest) -> None:
 
 @pytest.mark.parametrize(
     ("shape", "wanted"),
-    [((1280, 1280), 4.5), pytest.param((320, 2880), 8.0, marks=short("6.5 on two CPU cores"))],
+    [((1280, 1280), 4.5), ((320, 2880), 8.0)],
     ids=["1280x1280", "320x2880"],
 )
 def test_sparsegpt_sweep(benchmark: Any, shape: tuple[int, int], wanted: float) -> None:
@@ -61,7 +58,7 @@ def test_sparsegpt_sweep(benchmark: Any, shape: tuple[int, int], wanted: float) 
         benchmark,
         lambda: prune(weight, stats, SIX, 0),
         lambda: [published.sparsegpt(weight, gram, level) for level in SIX],
-        1,
+        3,
         wanted,
     )
     for pruned, (keep, new) in zip(found, reference, strict=True):
@@ -70,9 +67,8 @@ def test_sparsegpt_sweep(benchmark: Any, shape: tuple[int, int], wanted: float) 
         assert ours <= 1.001 * theirs
 
 
-@short("1.4 on two CPU cores")
 def test_factorisation(benchmark: Any) -> None:
-    """One Cholesky of the reversed matrix against factor, invert, factor, at n = 2880."""
+    """One Cholesky of the reversed matrix, whose inverse is theirs, against factor, invert, factor, at n = 2880."""
     import torch
 
     from benchmarks import published
@@ -81,8 +77,8 @@ def test_factorisation(benchmark: Any) -> None:
     rows = torch.randn(6000, 2880, generator=torch.Generator().manual_seed(0))
     gram = rows.T @ rows
     damped = gram + DAMPING * gram.diagonal().mean() * torch.eye(2880)
-    (upper, pivots), reference = compare(benchmark, lambda: factor(gram), lambda: published.factor(damped), 3, 3.0)
-    torch.testing.assert_close(upper * pivots[:, None], reference, atol=1e-5, rtol=1e-3)
+    found, reference = compare(benchmark, lambda: factor(gram), lambda: published.factor(damped), 9, 3.0)
+    torch.testing.assert_close(reference @ found, torch.eye(2880), atol=1e-3, rtol=0)
 
 
 def test_ten_wanda_levels(benchmark: Any) -> None:
@@ -113,7 +109,9 @@ def test_ten_wanda_levels(benchmark: Any) -> None:
         ((2, 320, 64, 64), 3.0),
         ((64, 64, 16, 16), 0.95),
         ((64, 96, 8, 8), 0.95),
-        pytest.param((2, 1280, 8, 8), 0.95, marks=short("0.7")),
+        ((64, 128, 4, 4), 0.95),
+        ((8, 128, 8, 8), 0.95),
+        ((2, 1280, 8, 8), 0.95),
     ],
     ids=lambda value: "x".join(map(str, value)) if isinstance(value, tuple) else "",
 )
@@ -126,5 +124,7 @@ def test_gram_of_a_convolution(benchmark: Any, shape: tuple[int, ...], wanted: f
 
     x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     layer = torch.nn.Conv2d(shape[1], 1, 3, padding=1)
-    found, reference = compare(benchmark, lambda: of_input(layer, x, True), lambda: published.gram(x), 3, wanted)
+    found, reference = compare(
+        benchmark, lambda: of_input(layer, x, True), lambda: published.gram(x), 15 if x.numel() < 2**18 else 5, wanted
+    )
     torch.testing.assert_close(found.gram[0], reference, atol=1e-3 * float(reference.abs().max()), rtol=0)

@@ -65,6 +65,10 @@ def run(case: Case, engine: Engine) -> Run:
         peak_megabytes=peak.megabytes,
         peak_of=peak.of,
         conditions=engine.conditions(),
+        per_caption={
+            "clip": [round(score, 4) for score in opinion.clip.tolist()],
+            "composition": opinion.composition.exact.int().tolist(),
+        },
     )
     return Run(record, pictures.images)
 

@@ -40,6 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--captions", type=int, default=CAPTIONS, help="how many of the held-out captions (default 64)")
     group.addoption("--images", type=Path, metavar="DIR", help="keep every picture as a PNG under DIR")
     group.addoption("--report", type=Path, metavar="DIR", help="where contact sheets go (default: prunegate-report)")
+    group.addoption("--store", type=Path, metavar="DIR", help="keep finished cases in DIR, and take them from there")
     group.addoption("--baselines", type=Path, metavar="FILE", help="baselines file (default: baselines.json)")
     group.addoption("--update-baselines", action="store_true", help="store the figures of the cases that ran")
     group.addoption("--baseline-reason", metavar="TEXT", help="why the baselines change; kept with them")
@@ -133,7 +134,7 @@ def _prepare(config: pytest.Config) -> None:
     except HarnessError as error:
         raise pytest.UsageError(str(error)) from error
     output = getattr(config.option, "benchmark_json", None)
-    folders = {"--report": ours.report, "--images": config.option.images}
+    folders = {"--report": ours.report, "--images": config.option.images, "--store": config.option.store}
     folders["--benchmark-json"] = Path(output).parent if output else None
     folders["--baselines"] = ours.baselines.parent if config.option.update_baselines else None
     for option, folder in folders.items():
@@ -182,6 +183,7 @@ def gate(_engine: Any, request: pytest.FixtureRequest) -> Iterator[Gate]:
         stored.load(ours.baselines),
         ours.report,
         option.images,
+        option.store,
         option.update_baselines,
         request.node.user_properties,
     )

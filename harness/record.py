@@ -14,7 +14,8 @@ class Record:
 
     workload: digest of everything that two comparable runs share. exact: keep-mask digest and counts, equal on every
     machine. quality: measurements by name. attributes: composition per attribute. degenerate: pictures that are not
-    finite or show nothing. seconds: of pruning and of generation. peak_megabytes: None where not measured.
+    finite or show nothing. seconds: of pruning and of generation; empty for a case kept from an earlier run.
+    peak_megabytes: None where not measured. per_caption: CLIP scores and exact pictures (0 or 1), in the captions' order.
     """
 
     case: str
@@ -28,6 +29,7 @@ class Record:
     peak_megabytes: float | None
     peak_of: str
     conditions: dict[str, Any] = field(default_factory=dict)
+    per_caption: dict[str, list[float]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""

@@ -81,3 +81,27 @@ def by_layer(weight: Tensor, scores: Tensor, levels: Sequence[Level]) -> list[Pr
 def masked(weight: Tensor, keep: Tensor) -> Pruned:
     """Return the weight `[out, in]` with zeros where `keep` is False."""
     return Pruned(keep, weight.where(keep, 0))
+
+
+def kth_smallest(scores: Tensor, ks: Sequence[int]) -> Tensor:
+    """Return the `ks[i]`-th smallest of row `i`, `[rows]`; -inf where `ks[i]` is 0.
+
+    scores: float32 or float64 `[rows, n]`, each at least 0 or exactly -1, not NaN. The bits of such floats order as
+    integers do, so the first 16 of them are counted, and only scores that share those of the wanted one are ranked.
+    """
+    rows = len(scores)
+    bits = scores.view(torch.int64 if scores.dtype == torch.float64 else torch.int32)
+    # -1 becomes bin 0; what is not negative has bin 1 or above, 2¹⁵ of them.
+    bins = (bits >> (8 * scores.element_size() - 16)).clamp_(min=-1).add_(1)
+    size = 2**15 + 1
+    offsets = torch.arange(0, rows * size, size, device=scores.device, dtype=bins.dtype)
+    bins += offsets[:, None]
+    upto = torch.bincount(bins.flatten(), minlength=rows * size).view(rows, size).cumsum_(1)
+    wanted = torch.tensor(ks, device=scores.device)[:, None]
+    at = torch.searchsorted(upto, wanted)
+    before = torch.where(at > 0, upto.gather(1, (at - 1).clamp_(min=0)), 0)
+    found = scores.new_full((rows,), -torch.inf)
+    for i, rank in enumerate((wanted - before).flatten().tolist()):
+        if ks[i]:
+            found[i] = scores[i][bins[i] == at[i] + offsets[i]].kthvalue(rank).values
+    return found

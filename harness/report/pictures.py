@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 import textwrap
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from harness import files
 from harness.errors import HarnessError
 
 ACROSS = 12
@@ -22,34 +22,25 @@ def _image(pixels: Tensor) -> Image.Image:
     return Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
 
 
-def _save(image: Image.Image, path: Path) -> None:
-    """Write a PNG whole or not at all. Raises HarnessError where that cannot be done."""
+def _png(image: Image.Image) -> bytes:
     encoded = io.BytesIO()
     image.save(encoded, "PNG")
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(encoded.getvalue())
-        partial.replace(path)
-    except OSError as error:
-        raise HarnessError(f"{path} cannot be written ({error}); name another folder, or free some space") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    return encoded.getvalue()
 
 
 def save_all(images: Tensor, captions: list[str], folder: Path) -> None:
     """Write every picture, uint8 `[n, 3, h, w]`, as a PNG named by its place in the list and its caption."""
     for i, (pixels, caption) in enumerate(zip(images, captions, strict=True)):
-        _save(_image(pixels), folder / f"{i:04d}-{re.sub(r'[^a-z]+', '-', caption)[:60].strip('-')}.png")
+        files.write(folder / f"{i:04d}-{re.sub(r'[^a-z]+', '-', caption)[:60].strip('-')}.png", _png(_image(pixels)))
 
 
-def save_row(images: Tensor, path: Path) -> None:
-    """Write the first pictures of a case side by side: one row of a contact sheet."""
+def row_of(images: Tensor) -> bytes:
+    """Return the first pictures of a case side by side as a PNG: one row of a contact sheet."""
     shown = images[:ACROSS]
     row = Image.new("RGB", (SCALE * len(shown), SCALE))
     for i, pixels in enumerate(shown):
         row.paste(_image(pixels).resize((SCALE, SCALE), Image.Resampling.BICUBIC), (i * SCALE, 0))
-    _save(row, path)
+    return _png(row)
 
 
 def contact_sheet(rows: list[tuple[str, Path]], captions: list[str], title: str, path: Path) -> None:
@@ -73,7 +64,7 @@ def contact_sheet(rows: list[tuple[str, Path]], captions: list[str], title: str,
     for i, caption in enumerate(shown):
         place = (8 + (width // 2) * (i // half), head + SCALE * len(strips) + 6 + 18 * (i % half))
         draw.text(place, f"{i + 1}  {caption}", fill="black", font=font)
-    _save(sheet, path)
+    files.write(path, _png(sheet))
 
 
 def contact_grid(images: Tensor, captions: list[str], path: Path) -> None:
@@ -86,4 +77,4 @@ def contact_grid(images: Tensor, captions: list[str], path: Path) -> None:
         x, y = i % 8 * side, i // 8 * (side + foot)
         sheet.paste(_image(pixels).resize((side - 4, side - 4), Image.Resampling.BICUBIC), (x + 2, y + 2))
         draw.multiline_text((x + 4, y + side), textwrap.fill(caption, 26), fill="black", font=font, spacing=1)
-    _save(sheet, path)
+    files.write(path, _png(sheet))

@@ -34,19 +34,21 @@ def zeros(record: Record) -> str:
 def columns(record: Record, level: str, verdict: str) -> str:
     """Return one row under `HEAD`."""
     q = record.quality
+    seconds = f"{record.seconds['generate']:.1f}" if record.seconds else "kept"
     peak = "-" if record.peak_megabytes is None else f"{record.peak_megabytes:.0f}"
     return (
         f"{level:>13}  {figure(q['fid'], 2):>15}  {figure(q['clip'], 2):>13}  {figure(q['composition'], 3):>15}  "
-        f"{zeros(record):>6}  {record.seconds['generate']:5.1f}  {peak:>7}  {verdict}"
+        f"{zeros(record):>6}  {seconds:>5}  {peak:>7}  {verdict}"
     )
 
 
 def case_line(record: Record, verdict: str) -> str:
     """Return the line that is printed when a case is done."""
     q = record.quality
+    seconds = f"{record.seconds['generate']:4.1f} s" if record.seconds else "  kept"
     return (
         f"{record.case:<46} FID {q['fid'].value:6.2f}  CLIP {q['clip'].value:5.2f}  "
-        f"composition {q['composition'].value:.3f}  {record.seconds['generate']:4.1f} s  {verdict}"
+        f"composition {q['composition'].value:.3f}  {seconds}  {verdict}"
     )
 
 

@@ -20,6 +20,7 @@ from harness.scenes.models import PRESETS
 from harness.scenes.stages import Stage, build
 
 CHECKPOINT_SECONDS = 60
+PAUSE_SECONDS = 60  # no step takes longer; what does is a process that was stopped, or a machine that slept
 
 
 def _rate(stage: Stage, step: int, done: float) -> float:
@@ -140,7 +141,7 @@ def train(
             with torch.no_grad():
                 torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - keep)
         now = time.monotonic()
-        spent += now - last
+        spent += min(now - last, PAUSE_SECONDS)
         last = now
         if now - shown > (1 if sys.stdout.isatty() else 10):
             left = max(0.0, minutes - spent / 60)

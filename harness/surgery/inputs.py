@@ -23,12 +23,17 @@ def rows(layer: nn.Module, x: Tensor) -> Tensor:
     """
     if not isinstance(layer, nn.Conv2d):
         return x.reshape(-1, x.shape[-1])
-    height, width = layer.kernel_size
-    patches = functional.unfold(
-        padded(layer, x), (height, width), dilation=layer.dilation, padding=0, stride=layer.stride
-    )
+    patches = _patches(layer, x)
     by_group = patches.view(len(x), layer.groups, -1, patches.shape[-1])
     return by_group.permute(1, 0, 3, 2).reshape(layer.groups, -1, by_group.shape[2])
+
+
+def _patches(layer: nn.Conv2d, x: Tensor) -> Tensor:
+    """Return the patches as columns, `[n, groups * in, patches]`."""
+    # Zeros that are the same on both sides cost no copy of the input.
+    around = layer.padding if layer.padding_mode == "zeros" and not isinstance(layer.padding, str) else None
+    x = padded(layer, x) if around is None else x
+    return functional.unfold(x, layer.kernel_size, layer.dilation, around or 0, layer.stride)
 
 
 def statistics(layer: nn.Module, x: Tensor, gram: bool) -> LayerStats:
@@ -37,21 +42,22 @@ def statistics(layer: nn.Module, x: Tensor, gram: bool) -> LayerStats:
         return collect(rows(layer, x), gram)
     x = x.to(working(x.dtype))
     # Taking patches is linear, so the squares of all pictures can be summed up before it.
-    squares = rows(layer, x.square().sum(0, keepdim=True, dtype=torch.float64))
+    squares = _patches(layer, x.square().sum(0, keepdim=True, dtype=torch.float64))
     product = None
     if gram and _shifts_pay(layer, x):
         product = gram_by_shifts(x)[None]
     elif gram:
         patches = rows(layer, x)
         product = patches.mT @ patches
-    return LayerStats(len(x) * squares.shape[1], squares.sum(1), product)
+    return LayerStats(len(x) * squares.shape[-1], squares.sum(-1).view(layer.groups, -1), product)
 
 
 def _shifts_pay(layer: nn.Conv2d, x: Tensor) -> bool:
     """Return whether `gram_by_shifts` is right for the layer and was measured to be faster at this size."""
     plain = (3, 3), (1, 1), (1, 1), (1, 1), 1, "zeros"
     geometry = layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups, layer.padding_mode
-    return geometry == plain and min(x.shape[2:]) >= 16 and x.shape[1] >= 32
+    pixels, channels = len(x) * x.shape[2] * x.shape[3], x.shape[1]
+    return geometry == plain and min(x.shape[2:]) >= 3 and pixels >= 512 and pixels * channels > 2**16
 
 
 _LINES = {"all": slice(None), "first": slice(0, 1), "last": slice(-1, None)}

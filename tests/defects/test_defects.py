@@ -193,16 +193,15 @@ def statistics_not_summed_up(patch: Patch) -> None:
 
 
 def convolution_not_unfolded(patch: Patch) -> None:
-    right = inputs.rows
+    right = inputs._patches
 
-    def centre(layer: nn.Module, x: Tensor) -> Tensor:
+    def centre(layer: nn.Conv2d, x: Tensor) -> Tensor:
         found = right(layer, x)
-        if not isinstance(layer, nn.Conv2d) or layer.kernel_size != (3, 3):
+        if layer.kernel_size != (3, 3):
             return found
-        return found.unflatten(-1, (-1, 9))[..., 4:5].expand(-1, -1, -1, 9).flatten(-2)
+        return found.unflatten(1, (-1, 9))[:, :, 4:5].expand(-1, -1, 9, -1).flatten(1, 2)
 
-    patch.setattr(inputs, "rows", centre)
-    patch.setattr(inputs, "_shifts_pay", lambda layer, x: False)
+    patch.setattr(inputs, "_patches", centre)
 
 
 def errors_not_spread(patch: Patch) -> None:
@@ -254,7 +253,7 @@ DEFECTS: dict[Callable[[Patch], None], tuple[Case, str]] = {
     norms_in_the_wrong_order: (WANDA, "exact"),
     wanda_compared_over_the_layer: (WANDA, "exact"),
     statistics_not_summed_up: (WANDA, "exact"),
-    convolution_not_unfolded: (WANDA, "exact"),
+    convolution_not_unfolded: (WANDA, "quality"),
     errors_not_spread: (SPARSEGPT, "exact"),
     damping_left_out: (SPARSEGPT, "surgery"),
     masks_from_dense_weights_only: (SPARSEGPT, "quality"),

@@ -22,6 +22,7 @@ def _engine(request):
     return SimpleNamespace(
         dense_record=None, progress=lambda text: None, captions=["one", "two"], workload=lambda case: {"toy": 1},
         workload_key=lambda case: os.environ.get("TOY_WORKLOAD", "toyworkload"), dense_case=lambda: Case("scenes"),
+        conditions=lambda: {"device": "toy", "threads": 1},
     )
 
 
@@ -36,6 +37,11 @@ def _toy(monkeypatch):
 
     def run(case, engine):
         engine.progress("generating")
+        if "TOY_LOG" in os.environ:
+            with open(os.environ["TOY_LOG"], "a") as log:
+                log.write(case.id + "\\n")
+        if os.environ.get("TOY_KILLED") == case.id:
+            os.kill(os.getpid(), 9)
         if os.environ.get("TOY_BREAKS") == case.id:
             raise HarnessError("layer conv_in cannot be pruned: a weight is NaN or infinite")
         shift = json.loads(os.environ.get("TOY_SHIFT", "{}"))
