@@ -15,7 +15,7 @@ class Record:
     workload: digest of everything that two comparable runs share. exact: keep-mask digest and counts, equal on every
     machine. quality: measurements by name. attributes: composition per attribute. degenerate: pictures that are not
     finite or show nothing. seconds: of pruning and of generation; empty for a case kept from an earlier run.
-    peak_megabytes: None where not measured. per_caption: CLIP scores and exact pictures (0 or 1), in the captions' order.
+    peak_megabytes: None where not measured. per_caption: CLIP scores and exact pictures (0, 1) by caption.
     """
 
     case: str

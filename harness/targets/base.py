@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -47,12 +48,18 @@ def load(name: str, device: torch.device) -> Target:
 
 
 def quiet() -> None:
-    """Switch off the progress bars of diffusers and transformers, which know nothing of what is being done."""
+    """Switch off diffusers' and transformers' own progress bars, and a warning about what is not used."""
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
+    # Nothing here processes pictures with it: call this before a pipeline class is imported.
+    logging.getLogger("transformers.utils.import_utils").addFilter(_not_about_torchvision)
+
+
+def _not_about_torchvision(record: logging.LogRecord) -> bool:
+    return "requires torchvision" not in record.getMessage()
 
 
 def choose_device(name: str) -> torch.device:

@@ -21,9 +21,9 @@ def load(folder: Path, device: torch.device) -> Target:
 
     Raises HarnessError where the folder holds no such pipeline, or weights that are no safetensors.
     """
+    quiet()
     from diffusers import DiffusionPipeline
 
-    quiet()
     if not (folder / "model_index.json").is_file():
         raise HarnessError(f"{folder} has no model_index.json; give a folder that save_pretrained of diffusers wrote")
     weights = sorted(folder.rglob("*.safetensors"))

@@ -22,10 +22,10 @@ def load(device: torch.device, folder: Path | None = None) -> Target:
 
 def from_folder(pipeline_folder: Path, device: torch.device, digest: str) -> Target:
     """Load a pipeline of the family of `scenes` from a folder that diffusers wrote, without checking any digest."""
+    quiet()
     from diffusers import StableDiffusionPipeline
     from diffusers.models.attention_processor import AttnProcessor
 
-    quiet()
     try:
         pipeline = StableDiffusionPipeline.from_pretrained(
             pipeline_folder,

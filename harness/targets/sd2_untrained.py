@@ -47,10 +47,10 @@ AUTOENCODER = {
 
 def load(device: torch.device) -> Target:
     """Build the pipeline in float32, 866 M and 340 M parameters of the U-Net and the text encoder (4.9 GB in all)."""
+    quiet()
     from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    quiet()
     with torch.random.fork_rng():
         torch.manual_seed(SEED)
         pipeline = StableDiffusionPipeline(
