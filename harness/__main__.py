@@ -59,6 +59,11 @@ def parser() -> argparse.ArgumentParser:
     measure.add_argument("--device", default="auto")
     measure.add_argument("--sheet", type=Path, help="write the first 48 pictures to this PNG")
 
+    compare = commands.add_parser("compare", help="compare two --benchmark-json files: exit code 1 on a regression")
+    compare.add_argument("before", type=Path, help="the run of the main branch")
+    compare.add_argument("after", type=Path, help="the run of the branch")
+    compare.add_argument("--markdown", action="store_true", help="as a Markdown table, without what did not move")
+
     curves = commands.add_parser("curves", help="draw quality against sparsity from a --benchmark-json file, as SVG")
     curves.add_argument("run", type=Path, help="what `pytest benchmarks --benchmark-json FILE` wrote")
     curves.add_argument("--layers", choices=("all", "linear"), default="all")
@@ -74,8 +79,11 @@ def main(arguments: list[str] | None = None) -> int:
             return _train(options)
         if options.command == "prune":
             return _prune(options)
+        if options.command == "compare":
+            return _compare(options)
         if options.command == "curves":
-            from harness.report.curves import draw, read_records
+            from harness.record import read_records
+            from harness.report.curves import draw
 
             files.write(options.out, draw(read_records(options.run), options.layers))
             return 0
@@ -137,6 +145,16 @@ def _prune(options: argparse.Namespace) -> int:
     request.case()
     print(f"saved in {export(request, lambda text: print(text, flush=True))}")
     return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from harness.record import read_records
+    from harness.verdict.compare import compare, failed, lines
+
+    rows = compare(read_records(options.before), read_records(options.after))
+    for line in lines(rows, options.markdown):
+        print(line)
+    return 1 if failed(rows) else 0
 
 
 def _train(options: argparse.Namespace) -> int:

@@ -13,9 +13,9 @@ from torch import Tensor
 from harness.case import Case
 from harness.cost.memory import peak_memory
 from harness.engine import Engine
-from harness.measurement import mean
+from harness.measurement import Measurement, mean
 from harness.pruning import Statistics, needs, prune, prune_component, rounding
-from harness.quality.fid import fid
+from harness.quality.fid import resampled
 from harness.quality.generate import generate
 from harness.record import Record
 from harness.surgery.masks import Pruning, census, keep_digest, masked, sketch
@@ -46,6 +46,7 @@ def run(case: Case, engine: Engine) -> Run:
             generated_in = time.perf_counter() - start
     engine.progress("judging")
     opinion = engine.judges.look(pictures.images, engine.captions, engine.scenes)
+    distance, resamples = resampled(opinion.features, engine.reference)
     # The masks of methods without data are the same everywhere; those with data move with the rounding of sums.
     keep = sketch(pruning) if statistics else keep_digest(pruning)
     exact: dict[str, Any] = {"keep": keep, "components": counts, "rounding": rounding(target, case)}
@@ -55,7 +56,7 @@ def run(case: Case, engine: Engine) -> Run:
         exact=exact,
         requested=case.requested,
         quality={
-            "fid": fid(opinion.features, engine.reference),
+            "fid": Measurement(distance, resamples.std().item(), len(opinion.features)),
             "clip": mean(opinion.clip),
             "composition": opinion.composition.accuracy(),
         },
@@ -69,6 +70,7 @@ def run(case: Case, engine: Engine) -> Run:
             "clip": [round(score, 4) for score in opinion.clip.tolist()],
             "composition": opinion.composition.exact.int().tolist(),
         },
+        resampled={"fid": [round(value, 4) for value in resamples.tolist()]},
     )
     return Run(record, pictures.images)
 

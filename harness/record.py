@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
+from harness.errors import HarnessError
 from harness.measurement import Measurement
 
 
@@ -16,6 +19,7 @@ class Record:
     machine. quality: measurements by name. attributes: composition per attribute. degenerate: pictures that are not
     finite or show nothing. seconds: of pruning and of generation; empty for a case kept from an earlier run.
     peak_megabytes: None where not measured. per_caption: CLIP scores and exact pictures (0, 1) by caption.
+    resampled: FID of bootstrap resamples; the same ones in every case with as many captions, so that they pair.
     """
 
     case: str
@@ -30,6 +34,7 @@ class Record:
     peak_of: str
     conditions: dict[str, Any] = field(default_factory=dict)
     per_caption: dict[str, list[float]] = field(default_factory=dict)
+    resampled: dict[str, list[float]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -40,3 +45,15 @@ class Record:
         """Read what `to_json` gave."""
         parts = {k: {n: Measurement(**m) for n, m in values[k].items()} for k in ("quality", "attributes")}
         return Record(**(values | parts))
+
+
+def read_records(path: Path) -> list[Record]:
+    """Read the records of a file that `--benchmark-json` wrote. Raises HarnessError where it holds none."""
+    try:
+        entries = json.loads(path.read_text())["benchmarks"]
+        records = [Record.from_json(entry["extra_info"]) for entry in entries if "quality" in entry["extra_info"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise HarnessError(f"{path} is not a file that --benchmark-json wrote ({error!r})") from error
+    if not records:
+        raise HarnessError(f"{path} holds no quality case; run `pytest benchmarks --benchmark-json {path}`")
+    return records

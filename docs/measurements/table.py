@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from harness.measurement import Measurement
-from harness.report.curves import read_records
+from harness.record import read_records
 
 METHODS = (
     "magnitude", "global_magnitude", "owl_magnitude", "wanda", "owl_wanda", "sparsegpt", "owl_sparsegpt", "random",

@@ -57,12 +57,24 @@ def _distances(centre: Tensor, through: Tensor, ref: Reference) -> Tensor:
     return centre.mean(1).square().sum(-1) + centre.var(1).sum(-1) + ref.root.square().sum() - 2 * cross
 
 
-def fid(features: Tensor, ref: Reference, resamples: int = 100) -> Measurement:
+RESAMPLES = 100
+
+
+def fid(features: Tensor, ref: Reference) -> Measurement:
+    """Return the Fréchet distance with its standard error: see `resampled`."""
+    value, distances = resampled(features, ref)
+    return Measurement(value, distances.std().item(), len(features))
+
+
+def resampled(features: Tensor, ref: Reference) -> tuple[float, Tensor]:
     """Return the Fréchet distance of features `[n, d]` to a reference (Heusel et al., arXiv 1706.08500, eq. 6).
 
+    Also returns the distances of `RESAMPLES` bootstrap resamples of the pictures, float64 `[resamples]`: which pictures
+    each takes depends on n alone, so the resamples of two runs over the same captions pair.
+
     tr √(S₁S₂) is the sum of the root eigenvalues of A S₂ Aᵀ / (n - 1), A the centred features: exact at any rank, in
-    float64. The standard error comes from a bootstrap over pictures. Resampled sets have ties, which shifts their
-    mean but not their spread; the value is that of the pictures themselves. Biased upwards by about 1/n: compare only
+    float64. Resampled sets have ties, which shifts their mean but not their spread; the value is that of the pictures
+    themselves. Biased upwards by about 1/n: compare only
     at equal n. Raises HarnessError for fewer than two pictures or features that are not finite.
     """
     n = len(features)
@@ -71,6 +83,6 @@ def fid(features: Tensor, ref: Reference, resamples: int = 100) -> Measurement:
     centre = features.double().cpu() - ref.mean
     through = centre @ ref.root
     rng = torch.Generator().manual_seed(n)
-    picks = torch.cat([torch.arange(n)[None], torch.randint(n, (resamples, n), generator=rng)])
+    picks = torch.cat([torch.arange(n)[None], torch.randint(n, (RESAMPLES, n), generator=rng)])
     distances = torch.cat([_distances(centre[chunk], through[chunk], ref) for chunk in torch.split(picks, 16)])
-    return Measurement(distances[0].item(), distances[1:].std().item(), n)
+    return distances[0].item(), distances[1:]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
 
 from harness.errors import HarnessError
 from harness.record import Record
@@ -29,18 +27,6 @@ class Scale:
     def y(self, value: float) -> float:
         """Return the distance from the top of the drawing."""
         return TOP + HEIGHT * (1 - (value - self.low) / (self.high - self.low))
-
-
-def read_records(path: Path) -> list[Record]:
-    """Read the records of a file that `--benchmark-json` wrote. Raises HarnessError where it holds none."""
-    try:
-        entries = json.loads(path.read_text())["benchmarks"]
-        records = [Record.from_json(e["extra_info"]) for e in entries if "quality" in e["extra_info"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise HarnessError(f"{path} is not a file that --benchmark-json wrote ({error!r})") from error
-    if not records:
-        raise HarnessError(f"{path} holds no quality case; run `pytest benchmarks --benchmark-json {path}`")
-    return records
 
 
 def draw(records: list[Record], layers: str = "all") -> str:

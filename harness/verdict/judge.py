@@ -7,8 +7,8 @@ from typing import Any
 
 from harness.record import Record
 from harness.verdict.baselines import UPDATE, Baselines
+from harness.verdict.statistics import IMPROVED, PASS, REGRESSION
 
-PASS, REGRESSION, IMPROVED = "PASS", "REGRESSION", "IMPROVED"
 # A mask is stored as a SHA-256, or for calibrated methods as a longer sketch of which this share may differ.
 DIGEST_DIGITS = 64
 MASK_TOLERANCE = 0.01
@@ -72,7 +72,7 @@ def _exact(record: Record, stored: dict[str, Any]) -> Verdict | None:
     now, before = record.exact["keep"], stored["exact"]["keep"]
     if now == before:
         return None
-    differ, of = _different_bits(now, before)
+    differ, of = different_bits(now, before)
     if len(now) == DIGEST_DIGITS or differ > MASK_TOLERANCE * of:
         return Verdict(
             REGRESSION,
@@ -83,7 +83,7 @@ def _exact(record: Record, stored: dict[str, Any]) -> Verdict | None:
     return None
 
 
-def _different_bits(first: str, second: str) -> tuple[int, int]:
+def different_bits(first: str, second: str) -> tuple[int, int]:
     """Return in how many of how many bits two hexadecimal texts differ; all of them where the lengths differ."""
     of = 4 * max(len(first), len(second))
     return ((int(first, 16) ^ int(second, 16)).bit_count() if len(first) == len(second) else of), of

@@ -1,0 +1,78 @@
+"""Is a change real, is it large, and could it have been seen: the decision rule for paired measurements."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist
+
+from harness.errors import HarnessError
+from harness.record import Record
+
+PASS, REGRESSION, IMPROVED, UNDERPOWERED = "PASS", "REGRESSION", "IMPROVED", "UNDERPOWERED"
+# Of 100 changes as large as the tolerance this many are to be seen.
+POWER = 0.80
+
+
+@dataclass(frozen=True)
+class Difference:
+    """After less before, over the same captions and starting noise. se: of the difference. n: captions."""
+
+    value: float
+    se: float
+    n: int
+
+
+def difference(name: str, before: Record, after: Record) -> Difference:
+    """Return how a metric moved, paired by caption; for FID, paired by bootstrap resample.
+
+    Raises HarnessError where the records do not hold the same captions, or were written without them.
+    """
+    n = after.quality[name].n
+    first, second = (r.per_caption.get(name) or r.resampled.get(name) or [] for r in (before, after))
+    if before.quality[name].n != n or len(first) != len(second) or len(first) < 2:
+        raise HarnessError(
+            f"{after.case}: {name} has {len(first)} and {len(second)} paired values, wanted as many, two or more; "
+            "measure both runs with this version and the same --captions"
+        )
+    changes = [b - a for a, b in zip(first, second, strict=True)]
+    average = math.fsum(changes) / len(changes)
+    spread = math.sqrt(math.fsum((c - average) ** 2 for c in changes) / (len(changes) - 1))
+    # Resamples spread like the metric itself, captions like its parts.
+    se = spread if name in after.resampled else spread / math.sqrt(len(changes))
+    return Difference(after.quality[name].value - before.quality[name].value, se, n)
+
+
+def decide(worse_by: float, se: float, noise: float, tolerance: float, alpha: float, n: int) -> str:
+    """Return the verdict on one metric.
+
+    worse_by: the change in the bad direction. noise: standard deviation of the figure when nothing has changed.
+    REGRESSION and IMPROVED: the change exceeds the tolerance, and one as large would come by chance with a probability
+    below alpha (one-sided t with n - 1 degrees of freedom). UNDERPOWERED: neither, and a change as large as the
+    tolerance would go unseen more than once in five.
+    """
+    total = math.hypot(se, noise)
+    for change, verdict in ((worse_by, REGRESSION), (-worse_by, IMPROVED)):
+        if change > tolerance and (total == 0 or tail(change / total, n - 1) < alpha):
+            return verdict
+    normal = NormalDist()
+    least = (normal.inv_cdf(1 - alpha) + normal.inv_cdf(POWER)) * total
+    return UNDERPOWERED if least > tolerance else PASS
+
+
+def tail(t: float, degrees: int) -> float:
+    """Return the probability that Student's t with so many degrees of freedom exceeds `t`.
+
+    With t = √ν tan θ the density is proportional to cos^(ν-1) θ, which Simpson's rule integrates over both sides of t.
+    """
+    if t < 0:
+        return 1 - tail(-t, degrees)
+    angle = math.atan(t / math.sqrt(degrees))
+    below, above = (_simpson(low, high, degrees) for low, high in ((0.0, angle), (angle, math.pi / 2)))
+    return 0.5 * above / (below + above)
+
+
+def _simpson(low: float, high: float, degrees: int, steps: int = 2000) -> float:
+    width = (high - low) / steps
+    heights = [max(0.0, math.cos(low + i * width)) ** (degrees - 1) for i in range(steps + 1)]
+    return width / 3 * (heights[0] + 4 * math.fsum(heights[1::2]) + 2 * math.fsum(heights[2:-1:2]) + heights[-1])
