@@ -1,0 +1,83 @@
+"""Drop-off detection on the reference study's published figures, and on curves made up to know the answer."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.errors import HarnessError
+from harness.verdict.dropoff import MARGINS, Point, dropoff, knee
+
+# arXiv 2411.15113, its result tables: (level, cosine, FID) beside a dense model of 0.3140 and 18.07. The study gives no
+# standard errors; 0.05 of CLIP score and 1.0 of FID are assumed.
+DENSE = (0.3140, 18.07)
+TEXT_MAGNITUDE = [
+    (0.3, 0.3166, 17.15), (0.4, 0.3144, 17.63), (0.5, 0.3103, 18.06), (0.55, 0.3042, 19.04), (0.575, 0.2929, 20.26),
+    (0.6, 0.2677, 27.21), (0.625, 0.2223, 61.66), (0.65, 0.1858, 134.24), (0.7, 0.1716, 199.68),
+]  # fmt: skip
+TEXT_OWL_MAGNITUDE = [
+    (0.3, 0.3166, 17.28), (0.4, 0.3144, 18.1), (0.5, 0.3101, 17.93), (0.55, 0.3043, 18.93), (0.575, 0.2978, 19.18),
+    (0.6, 0.2822, 21.77), (0.625, 0.2485, 41.32), (0.65, 0.2043, 119.39), (0.7, 0.1795, 258.24),
+]  # fmt: skip
+TEXT_WANDA = [
+    (0.3, 0.3158, 16.42), (0.4, 0.3149, 16.6), (0.5, 0.3088, 17.75), (0.525, 0.3034, 19.19), (0.55, 0.2922, 20.59),
+    (0.575, 0.2653, 26.71), (0.6, 0.2156, 79.54), (0.65, 0.1763, 174.84), (0.7, 0.1783, 263.23),
+]  # fmt: skip
+TEXT_OWL_WANDA = [
+    (0.3, 0.3158, 16.33), (0.4, 0.3141, 16.96), (0.5, 0.3088, 18.07), (0.55, 0.2973, 19.66), (0.575, 0.2776, 23.12),
+    (0.6, 0.2343, 52.68), (0.625, 0.193, 126.23), (0.65, 0.1822, 196.16), (0.7, 0.1807, 274.74),
+]  # fmt: skip
+UNET_MAGNITUDE = [
+    (0.1, 0.3164, 16.22), (0.2, 0.3173, 16.42), (0.3, 0.3166, 16.15), (0.35, 0.3144, 18.81), (0.375, 0.3133, 22.2),
+    (0.4, 0.3113, 25.38), (0.425, 0.3081, 30.31), (0.45, 0.3024, 38.82), (0.475, 0.2941, 54.08), (0.5, 0.2832, 72.3),
+    (0.525, 0.2663, 94.73), (0.55, 0.2477, 121.86), (0.575, 0.2206, 183.95),
+]  # fmt: skip
+
+
+def published(rows: list[tuple[float, float, float]]) -> list[Point]:
+    return [
+        Point(level, {"clip": (100 * (DENSE[0] - cosine), 0.05), "fid": (fid - DENSE[1], 1.0)})
+        for level, cosine, fid in rows
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "last", "steep"),
+    [
+        (TEXT_MAGNITUDE, 0.50, 0.575),
+        (TEXT_OWL_MAGNITUDE, 0.50, 0.60),
+        (TEXT_WANDA, 0.40, 0.55),
+        (TEXT_OWL_WANDA, 0.40, 0.575),
+        (UNET_MAGNITUDE, 0.35, 0.50),
+    ],
+)
+def test_the_published_table(rows: list[tuple[float, float, float]], last: float, steep: float) -> None:
+    found = dropoff(published(rows))
+    assert found.last == last and found.low <= last <= found.high
+    assert found.knee == steep
+
+
+def test_a_level_holds_only_with_all_below_it() -> None:
+    losses = [(0.1, 0.0), (0.2, 0.9), (0.3, 0.1), (0.4, 5.0)]
+    points = [Point(level, {"clip": (loss, 0.0), "fid": (0.0, 0.0)}) for level, loss in losses]
+    assert dropoff(points).last == dropoff(points).low == dropoff(points).high == 0.1
+    bad = [Point(p.level, {"clip": (9.0, 0.0), "fid": (0.0, 0.0)}) for p in points]
+    assert dropoff(bad).last == 0.0
+
+
+def test_the_interval_grows_with_the_standard_error() -> None:
+    losses = [(i / 10, 2 * MARGINS["clip"] * (i / 10)) for i in range(1, 10)]
+    widths = []
+    for se in (0.01, 0.1, 0.4):
+        found = dropoff([Point(level, {"clip": (loss, se), "fid": (0.0, 0.0)}) for level, loss in losses])
+        assert found.low <= 0.5 <= found.high or se > 0.1
+        widths.append(found.high - found.low)
+    assert widths == sorted(widths) and widths[0] < widths[-1]
+
+
+def test_knee_of_a_bent_line() -> None:
+    assert knee([(0.1, 0.0), (0.2, 0.0), (0.3, 0.1), (0.4, 3.0), (0.5, 6.0)]) == 0.3
+
+
+def test_too_few_levels() -> None:
+    with pytest.raises(HarnessError, match="three levels"):
+        dropoff([Point(0.1, {"clip": (0.0, 0.0), "fid": (0.0, 0.0)})])
