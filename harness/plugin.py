@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -251,6 +249,7 @@ def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pyte
         )
     if ours is None or not ours.results:
         return
+    from harness import closing
     from harness.report.terminal import tables
 
     terminalreporter.section("pruning")
@@ -258,69 +257,15 @@ def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pyte
         terminalreporter.write_line(line)
     try:
         if config.option.update_baselines and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
-            _update(ours, terminalreporter)
+            for line in closing.update(
+                ours.baselines, [record for record, _ in ours.results], ours.workloads, config.option.baseline_reason
+            ):
+                terminalreporter.write_line(line)
         elif config.option.update_baselines:
             terminalreporter.write_line("\nthe run did not come to its end: the baselines are as they were")
-        for path in _contact_sheets(ours):
+        records = [record for record, _ in ours.results]
+        for path in closing.contact_sheets(records, ours.dense, ours.captions, ours.report):
             terminalreporter.write_line(f"contact sheet: {os.path.relpath(path)}")
     except HarnessError as error:
         terminalreporter.write_line(f"ERROR: {error}", red=True)
         terminalreporter._session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
-
-
-def _contact_sheets(ours: Session) -> list[Path]:
-    from harness.report.pictures import contact_sheet
-
-    groups: dict[str, list[Record]] = {}
-    for record, _ in ours.results:
-        groups.setdefault(record.case.rpartition("-")[0], []).append(record)
-    written = []
-    for group, records in sorted(groups.items()):
-        rows = sorted(records, key=lambda r: tuple(r.requested.values()))
-        if ours.dense is not None and rows[0].requested:
-            rows = [ours.dense, *rows]
-        labels = [
-            f"{'dense' if not r.requested else r.case.rpartition('-')[2]}\n"
-            f"composition {r.quality['composition'].value:.2f}\nFID {r.quality['fid'].value:.1f}"
-            for r in rows
-        ]
-        strips = [ours.report / "rows" / f"{r.case}.png" for r in rows]
-        path = ours.report / f"contact-{group}.png"
-        contact_sheet(list(zip(labels, strips, strict=True)), ours.captions, group, path)
-        written.append(path)
-    return written
-
-
-def _update(ours: Session, terminalreporter: Any) -> None:
-    old = stored.load(ours.baselines)
-    records = [record for record, _ in ours.results]
-    provenance = {
-        "commit": _commit(ours.config.rootpath),
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "reason": ours.config.option.baseline_reason.strip(),
-    }
-    stored.write(stored.merged(old, records, ours.workloads, provenance))
-    terminalreporter.write_line(f"\nbaselines stored in {os.path.relpath(ours.baselines)}:")
-    for record in records:
-        before = old.cases.get(record.case, {}).get(record.workload)
-        changes = [
-            f"{name} {before['quality'][name]['value']:.4g} → {m.value:.4g}"
-            if before and name in before["quality"]
-            else f"{name} {m.value:.4g}"
-            for name, m in record.quality.items()
-        ]
-        terminalreporter.write_line(f"  {record.case:<46} {'' if before else 'new: '}{', '.join(changes)}")
-
-
-def _commit(root: Path) -> str:
-    try:
-        found = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-            cwd=root,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return found.stdout.strip()

@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 
 from harness.scenes.captions import COLOURS, SHAPES, Scene, Thing, describe
+from harness.scenes.diffusion import tokenize
 from harness.scenes.render import sample_batch
-from harness.scenes.stages import tokenize
 from harness.scenes.weights import WEIGHTS
 from harness.targets.scenes import from_folder
 

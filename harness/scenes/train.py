@@ -17,7 +17,8 @@ from torch import nn
 
 from harness.errors import HarnessError, unknown
 from harness.scenes.models import PRESETS
-from harness.scenes.stages import Stage, build
+from harness.scenes.stage import Stage
+from harness.scenes.stages import build
 
 CHECKPOINT_SECONDS = 60
 PAUSE_SECONDS = 60  # no step takes longer; what does is a process that was stopped, or a machine that slept

@@ -11,6 +11,7 @@ from harness.__main__ import main
 from harness.errors import HarnessError
 from harness.scenes import stages, train
 from harness.scenes.judges import Reader
+from harness.scenes.stage import Stage
 from harness.scenes.weights import WEIGHTS
 from harness.targets.scenes import from_folder
 
@@ -22,7 +23,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two pictures a step instead of hundreds."""
     right = stages.build
 
-    def small(*arguments: object) -> stages.Stage:
+    def small(*arguments: object) -> Stage:
         stage = right(*arguments)  # type: ignore[arg-type]
         stage.batch = 4
         return stage

@@ -1,0 +1,78 @@
+"""What a run leaves behind: contact sheets, and baselines when they are to be updated."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from harness.record import Record
+from harness.report.pictures import contact_sheet
+from harness.verdict import baselines
+
+
+def contact_sheets(records: list[Record], dense: Record | None, captions: list[str], report: Path) -> list[Path]:
+    """Write one sheet per component, method and layer choice, the dense row on top; return their paths.
+
+    Raises HarnessError where a row is gone or the sheet cannot be written.
+    """
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        groups.setdefault(record.case.rpartition("-")[0], []).append(record)
+    written = []
+    for group, members in sorted(groups.items()):
+        rows = sorted(members, key=lambda r: tuple(r.requested.values()))
+        if dense is not None and rows[0].requested:
+            rows = [dense, *rows]
+        labels = [
+            f"{'dense' if not r.requested else r.case.rpartition('-')[2]}\n"
+            f"composition {r.quality['composition'].value:.2f}\nFID {r.quality['fid'].value:.1f}"
+            for r in rows
+        ]
+        strips = [report / "rows" / f"{r.case}.png" for r in rows]
+        path = report / f"contact-{group}.png"
+        contact_sheet(list(zip(labels, strips, strict=True)), captions, group, path)
+        written.append(path)
+    return written
+
+
+def update(path: Path, records: list[Record], workloads: dict[str, Any], reason: str) -> Iterator[str]:
+    """Store the records in the baselines file and yield the lines that say what changed.
+
+    Raises HarnessError where the file cannot be read or written; it is then as it was.
+    """
+    old = baselines.load(path)
+    provenance = {
+        "commit": _commit(path.parent),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "reason": reason.strip(),
+    }
+    baselines.write(baselines.merged(old, records, workloads, provenance))
+    yield f"\nbaselines stored in {os.path.relpath(path)}:"
+    for record in records:
+        before = old.cases.get(record.case, {}).get(record.workload)
+        changes = [
+            f"{name} {before['quality'][name]['value']:.4g} → {m.value:.4g}"
+            if before and name in before["quality"]
+            else f"{name} {m.value:.4g}"
+            for name, m in record.quality.items()
+        ]
+        yield f"  {record.case:<46} {'' if before else 'new: '}{', '.join(changes)}"
+
+
+def _commit(folder: Path) -> str:
+    """Return the commit that is checked out, with "-dirty" where files differ from it."""
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return found.stdout.strip()
