@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,8 +21,9 @@ from harness.quality.fid import Reference, load_reference
 from harness.quality.judging import Judges
 from harness.record import Record
 from harness.scenes.captions import Scene, held_out, sample_captions
-from harness.scenes.weights import JUDGES, REFERENCE, verified
+from harness.scenes.weights import JUDGES, REFERENCE, list_files, verified
 from harness.targets.base import Target, choose_device, load
+from harness.targets.scenes import from_folder
 from pruners.levels import Level
 from pruners.types import Pruned
 
@@ -38,16 +40,25 @@ class Engine:
     """One process's workbench. Loading happens at the first use, so that collecting tests costs nothing."""
 
     def __init__(
-        self, target: str, device: str, captions: int, batch_size: int, progress: Callable[[str], None] = lambda _: None
+        self,
+        target: str,
+        device: str,
+        captions: int,
+        batch_size: int,
+        progress: Callable[[str], None] = lambda _: None,
+        weights: Path | None = None,
     ) -> None:
-        """captions: how many of the held-out list, from its start. progress: told what is being done."""
+        """captions: how many of the held-out list, from its start. progress: told what is being done.
+
+        weights: a folder that `train-scenes` wrote, whose pipeline takes the place of the shipped one.
+        """
         if not 2 <= captions <= len(held_out()):
             raise HarnessError(
                 f"{captions} captions asked for; the held-out list has {len(held_out())}, wanted 2 or more"
             )
         if batch_size < 1:
             raise HarnessError(f"batch size is {batch_size}, wanted 1 or more")
-        self.name, self.batch_size, self.progress = target, batch_size, progress
+        self.name, self.batch_size, self.progress, self.weights = target, batch_size, progress, weights
         self.dense_record: Record | None = None
         # The cases that are to come, and what has been pruned for them in advance: key → level → layer → `Pruned`.
         self.planned: Sequence[Case] = ()
@@ -62,7 +73,10 @@ class Engine:
     def target(self) -> Target:
         """The loaded pipeline."""
         self.progress(f"loading {self.name}")
-        return load(self.name, self.device)
+        if self.weights is None:
+            return load(self.name, self.device)
+        found = {name: digest for name, digest in list_files(self.weights).items() if name.startswith("pipeline/")}
+        return from_folder(self.weights / "pipeline", self.device, digests.of_value(found))
 
     @cached_property
     def judges(self) -> Judges:

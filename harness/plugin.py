@@ -27,6 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Declare the options; they select cases or scale the work."""
     group = parser.getgroup("prunegate")
     group.addoption("--target", default="scenes", help="what to prune: " + ", ".join(JUDGED))
+    group.addoption("--weights", type=Path, metavar="DIR", help="prune the pipeline that train-scenes wrote to DIR")
     group.addoption("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda, cuda:1, …")
     group.addoption(
         "--tier",
@@ -55,6 +56,10 @@ def pytest_configure(config: pytest.Config) -> None:
     if option.target not in JUDGED:
         raise pytest.UsageError(
             f"there are no judges for the pictures of {option.target}; prune it with `python -m harness prune`"
+        )
+    if option.weights and not (option.weights / "pipeline" / "model_index.json").is_file():
+        raise pytest.UsageError(
+            f"--weights {option.weights} holds no pipeline; give the --out of `python -m harness train-scenes`"
         )
     if option.batch_size < 1:
         raise pytest.UsageError(f"--batch-size is {option.batch_size}, wanted 1 or more")
@@ -160,7 +165,7 @@ def _engine(request: pytest.FixtureRequest) -> Any:
         torch.set_num_threads(max(1, torch.get_num_threads() // workers))
     option, ours = request.config.option, request.config.stash[_SESSION]
     try:
-        engine = Engine(option.target, option.device, option.captions, option.batch_size, ours.progress)
+        engine = Engine(option.target, option.device, option.captions, option.batch_size, ours.progress, option.weights)
         _ = engine.target, engine.judges, engine.reference, engine.workload(engine.dense_case())
     except HarnessError as error:
         if hasattr(request.config, "workerinput"):

@@ -56,6 +56,16 @@ def test_sizes_and_shapes(engine: Engine) -> None:
     assert parts["text_encoder"].config.eos_token_id != 2
 
 
+def test_other_weights_are_another_workload(engine: Engine, copy: Path) -> None:
+    dense = engine.dense_case()
+    same = Engine("scenes", "cpu", len(engine.captions), 2, weights=copy)
+    assert same.workload(dense) == engine.workload(dense)
+    card = copy / "pipeline" / "unet" / "config.json"
+    card.write_text(card.read_text() + " ")
+    other = Engine("scenes", "cpu", len(engine.captions), 2, weights=copy)
+    assert other.workload_key(dense) != engine.workload_key(dense)
+
+
 def test_diffusers_loads_it_without_us(tmp_path: Path) -> None:
     code = f"""
 import sys, torch

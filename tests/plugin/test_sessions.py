@@ -62,6 +62,7 @@ def test_table_sheet_and_pictures(stored: pytest.Pytester) -> None:
     [
         (["--target", "scene"], "did you mean scenes"),
         (["--tier", "huge"], "invalid choice: 'huge'"),
+        (["--weights", "nowhere"], "--weights nowhere holds no pipeline"),
         (["--batch-size", "0"], "--batch-size is 0"),
         (["--baseline-reason", "x"], "does nothing without --update-baselines"),
         (["--report", "conftest.py/x"], "nothing can be written to"),
