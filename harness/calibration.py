@@ -28,7 +28,7 @@ PADDING = ("counted", "dropped")
 class Calibration:
     """The statistics of a model's layers, and what they were taken from.
 
-    about: plain JSON values: model digest, captions, protocol, padding, dtype. components: component → layer →
+    about: plain JSON values: model digest, captions, protocol, padding, layers. components: component → layer →
     statistics; layers with one input hold the same object.
     """
 
@@ -83,7 +83,13 @@ def calibrate(
 
     with ExitStack() as stack:
         found = eyes(False, stack)
-        _run(target, components, captions[:1], 1)
+        try:
+            _run(target, components, captions[:1], 1)
+        except (TypeError, ValueError, AttributeError, NotImplementedError) as error:
+            raise HarnessError(
+                f"{type(target.pipeline).__name__} cannot be calibrated ({error}); "
+                "magnitude and random need no calibration"
+            ) from error
     if gram:
         needed = {name: gram_bytes(collector.widths) for name, collector in found.items()}
         for name, size in needed.items():
@@ -114,7 +120,9 @@ def _run(target: Target, components: Sequence[str], captions: Sequence[str], ste
     """Run what the components need: text encoders alone, or the sampling loop without decoding."""
     guidance = target.protocol.guidance_scale
     if all(name.startswith("text_encoder") for name in components):
-        target.pipeline.encode_prompt(list(captions), target.device, 1, guidance > 1)
+        target.pipeline.encode_prompt(
+            list(captions), device=target.device, num_images_per_prompt=1, do_classifier_free_guidance=guidance > 1
+        )
         return
     target.pipeline(
         prompt=list(captions),
@@ -171,6 +179,7 @@ def available(device: torch.device) -> int | None:
 
 def save(calibration: Calibration, path: Path) -> None:
     """Write statistics as safetensors, every shared one once. Raises HarnessError where the file cannot be written."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     tensors: dict[str, Tensor] = {}
@@ -189,8 +198,8 @@ def save(calibration: Calibration, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file(tensors, partial_path, {"about": json.dumps(calibration.about), "layers": json.dumps(index)})
         partial_path.replace(path)
-    except (OSError, RuntimeError) as error:
-        raise HarnessError(f"{path} cannot be written ({error})") from error
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise HarnessError(f"{path} cannot be written ({error}); free some space or name another file") from error
     finally:
         partial_path.unlink(missing_ok=True)
 

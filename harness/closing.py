@@ -46,7 +46,7 @@ def update(path: Path, records: list[Record], workloads: dict[str, Any], reason:
     """
     old = baselines.load(path)
     provenance = {
-        "commit": _commit(path.parent),
+        "commit": _commit(Path(__file__).parent),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "reason": reason.strip(),
     }
@@ -64,15 +64,12 @@ def update(path: Path, records: list[Record], workloads: dict[str, Any], reason:
 
 
 def _commit(folder: Path) -> str:
-    """Return the commit that is checked out, with "-dirty" where files differ from it."""
+    """Return the commit of the code, with "-dirty" where a file of it was changed or added since."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+
     try:
-        found = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        return git("rev-parse", "--short=12", "HEAD") + ("-dirty" if git("status", "--porcelain", "--", ".") else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return found.stdout.strip()

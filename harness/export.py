@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -10,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from harness import digests
-from harness.calibration import Calibration, calibrate, fit, load, save
+from harness.calibration import PADDING, Calibration, calibrate, fit, load, save
 from harness.case import Case
 from harness.engine import calibration_captions
 from harness.errors import HarnessError, unknown
@@ -65,8 +68,10 @@ def export(request: Request, say: Callable[[str], None]) -> Path:
         raise HarnessError(
             f"the calibration file {request.calibration} does not exist; make it with --save-calibration"
         )
-    if (request.calibration or request.save_calibration) and needs(case.method) is None:
-        raise HarnessError(f"{case.method} uses no calibration; leave --calibration and --save-calibration out")
+    _check_calibration(request, case)
+    for option, path in (("--out", out), ("--save-calibration", request.save_calibration)):
+        if path:
+            _check_place(option, path.absolute().parent)
     target = open_target(request)
     check_pattern(target, case)
     calibration = _calibration(request, case, target, say)
@@ -84,6 +89,34 @@ def export(request: Request, say: Callable[[str], None]) -> Path:
             f"{case.layers} layers hold {share:.1%} of them"
         )
     return request.out
+
+
+def _check_calibration(request: Request, case: Case) -> None:
+    """Raise HarnessError for options that say nothing, or nothing that can be done, before anything is loaded."""
+    given = {
+        "--calibration": request.calibration,
+        "--save-calibration": request.save_calibration,
+        "--calibration-captions": request.captions,
+        "--padding": None if request.padding == "counted" else request.padding,
+    }
+    named = [option for option, value in given.items() if value]
+    if named and needs(case.method) is None:
+        raise HarnessError(f"{case.method} uses no calibration; leave {' and '.join(named)} out")
+    if request.calibration and named != ["--calibration"]:
+        raise HarnessError(
+            f"--calibration FILE brings its own captions and padding; leave {' and '.join(named[1:])} out"
+        )
+    if request.padding not in PADDING:
+        raise HarnessError(f"--padding is {request.padding!r}, wanted one of {', '.join(PADDING)}")
+    if request.captions:
+        _captions(request.captions)
+
+
+def _check_place(option: str, folder: Path) -> None:
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise HarnessError(f"nothing can be written to {folder}; choose another {option}")
 
 
 def open_target(request: Request) -> Target:
@@ -140,8 +173,10 @@ def _save(
             out.rmdir()
         partial.rename(out)
         partial = None
-    except (OSError, RuntimeError) as error:
-        raise HarnessError(f"{request.out} cannot be written ({error}); nothing was saved") from error
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise HarnessError(
+            f"{request.out} cannot be written ({error}): free some space or choose another --out; nothing was saved"
+        ) from error
     finally:
         if partial:
             shutil.rmtree(partial, ignore_errors=True)
@@ -174,6 +209,7 @@ def _record(
         "model": target.digest,
         "method": case.method,
         "layers": case.layers,
+        "dtype": str(target.pipeline.unet.dtype).removeprefix("torch."),
         "calibration": calibration.about if calibration else None,
         "components": components,
         "files": files,

@@ -40,12 +40,16 @@ class Gate:
     def measure(self, case: Case) -> Record:
         """Run the case; keep its row of the contact sheet, and all of its pictures if they were asked for."""
         self.workload = self.engine.workload(case)
-        return self._measure(case)
+        record = self._measure(case)
+        if case == self.engine.dense_case():
+            self.engine.dense_record = record
+        return record
 
-    def ready(self) -> None:
-        """Make the dense run that serves every case as the row above, once per process."""
-        if self.engine.dense_record is None:
-            self.engine.dense_record = self._measure(self.engine.dense_case())
+    def ready(self, case: Case) -> None:
+        """Make the dense run that serves every case as the row above, once per process; a dense case is that run."""
+        dense = self.engine.dense_case()
+        if self.engine.dense_record is None and case != dense:
+            self.engine.dense_record = self._measure(dense)
 
     def _measure(self, case: Case) -> Record:
         from harness import files
@@ -54,10 +58,10 @@ class Gate:
         from harness.store import Store
 
         place = self.report / "rows" / f"{case.id}.png"
-        # Kept cases have no pictures but their row, so whoever asks for all of them has them made.
-        store = Store(self.store) if self.store and not self.images else None
+        store = Store(self.store) if self.store else None
         key = store.key(case, self.engine) if store else ""
-        kept = store.get(key) if store else None
+        # Kept cases have no pictures but their row, so whoever asks for all of them has them made.
+        kept = store.get(key) if store and not self.images else None
         if kept:
             files.write(place, kept[1])
             return kept[0]

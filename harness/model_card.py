@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from harness import files
 from harness.errors import HarnessError
 from harness.measurement import mean, share
 from harness.quality.composition import Composition
@@ -38,7 +39,7 @@ def write_reference(weights: Path | None, pictures: int) -> str:
 
     Then records the digests of all weight files. Returns a line that says what was written.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     folder = weights or WEIGHTS
     pairs = held_out()
@@ -52,8 +53,8 @@ def write_reference(weights: Path | None, pictures: int) -> str:
     ]
     average, covariance = summarise(torch.cat(features))
     path = folder / "reference" / "reference.safetensors"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({"mean": average, "covariance": covariance, "n": torch.tensor(pictures)}, path)
+    content = save({"mean": average, "covariance": covariance, "n": torch.tensor(pictures)})
+    files.write(path, content)
     write_digests(folder)
     return f"{path}: {pictures} pictures, {len(average)} features"
 

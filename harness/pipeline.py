@@ -36,8 +36,9 @@ def run(case: Case, engine: Engine) -> Run:
     statistics = engine.statistics(needs(case.method))
     engine.progress("pruning")
     start = time.perf_counter()
-    pruning = _pruned(case, engine, statistics)
-    pruned_in = time.perf_counter() - start
+    pruning, levels = _pruned(case, engine, statistics)
+    # Levels that were pruned together share the time; the case that came first would bear it all.
+    pruned_in = (time.perf_counter() - start) / levels
     with masked(target.components, pruning):
         counts = census(target.components, case.layers if case.plan else "all")
         with peak_memory(engine.device) as peak:
@@ -75,21 +76,25 @@ def run(case: Case, engine: Engine) -> Run:
     return Run(record, pictures.images)
 
 
-def _pruned(case: Case, engine: Engine, statistics: Statistics | None) -> Pruning:
-    """Prune; where a method works on all levels at once, take those that other cases of the session will ask for."""
+def _pruned(case: Case, engine: Engine, statistics: Statistics | None) -> tuple[Pruning, int]:
+    """Prune; where a method works on all levels at once, take those that other cases of the session will ask for.
+
+    Returns the case's own, and how many levels were pruned for it.
+    """
     if needs(case.method) != "gram":
-        return prune(engine.target, case, statistics)
-    found = {}
+        return prune(engine.target, case, statistics), 1
+    found, made = {}, 1
     for component, level in case.plan.items():
         key = component, case.method, case.layers
         if level not in engine.pruned.get(key, {}):
             alike = [c for c in engine.planned if (c.method, c.layers) == (case.method, case.layers)]
             levels = list(dict.fromkeys([level, *(c.plan[component] for c in alike if component in c.plan)]))
+            made = max(made, len(levels))
             together = prune_component(engine.target, *key, levels, statistics)
             # Two at most are kept: cases follow each other by component, and `both` has two.
             engine.pruned = dict([*engine.pruned.items()][-1:]) | {key: dict(zip(levels, together, strict=True))}
         found[component] = engine.pruned[key][level]
-    return found
+    return found, made
 
 
 def sampling_step(target: Target, batch_size: int) -> Callable[[], Tensor]:

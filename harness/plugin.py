@@ -130,7 +130,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def _prepare(config: pytest.Config) -> None:
-    """Read the baselines and clear the report folder. Raises UsageError where one of them cannot be used."""
+    """Read the baselines and see that folders can be written to. Raises UsageError where one cannot be used."""
     ours = config.stash[_SESSION]
     try:
         stored.load(ours.baselines)

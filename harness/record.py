@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +42,10 @@ class Record:
 
     @staticmethod
     def from_json(values: dict[str, Any]) -> Record:
-        """Read what `to_json` gave."""
+        """Read what `to_json` gave; what another version knew besides is left out."""
         parts = {k: {n: Measurement(**m) for n, m in values[k].items()} for k in ("quality", "attributes")}
-        return Record(**(values | parts))
+        known = {f.name for f in fields(Record)}
+        return Record(**{k: v for k, v in (values | parts).items() if k in known})
 
 
 def read_records(path: Path) -> list[Record]:
@@ -52,7 +53,7 @@ def read_records(path: Path) -> list[Record]:
     try:
         entries = json.loads(path.read_text())["benchmarks"]
         records = [Record.from_json(entry["extra_info"]) for entry in entries if "quality" in entry["extra_info"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise HarnessError(f"{path} is not a file that --benchmark-json wrote ({error!r})") from error
     if not records:
         raise HarnessError(f"{path} holds no quality case; run `pytest benchmarks --benchmark-json {path}`")

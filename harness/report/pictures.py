@@ -46,7 +46,7 @@ def row_of(images: Tensor) -> bytes:
 def contact_sheet(rows: list[tuple[str, Path]], captions: list[str], title: str, path: Path) -> None:
     """Stack rows with their labels; the captions of the columns stand below, numbered."""
     try:
-        strips = [(label, Image.open(strip)) for label, strip in rows]
+        strips = [(label, Image.open(strip).convert("RGB")) for label, strip in rows]
     except OSError as error:
         raise HarnessError(f"a row of {path.name} is gone ({error}); did another run use the same --report?") from error
     shown = captions[:ACROSS]

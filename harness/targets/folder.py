@@ -33,15 +33,29 @@ def load(folder: Path, device: torch.device) -> Target:
         pipeline = DiffusionPipeline.from_pretrained(
             folder, dtype=_stored_dtype(weights), use_safetensors=True, local_files_only=True
         ).to(device)
-    except (OSError, ValueError, RuntimeError, KeyError, AttributeError, SafetensorError) as error:
-        raise HarnessError(f"{folder} cannot be loaded ({str(error).splitlines()[0]})") from error
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+        KeyError,
+        AttributeError,
+        TypeError,
+        ImportError,
+        SafetensorError,
+    ) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise HarnessError(f"{folder} cannot be loaded ({reason})") from error
     files = {path.relative_to(folder).as_posix(): digests.of_file(path) for path in weights}
     return wrap(str(folder), pipeline, digests.of_value(files), device)
 
 
 def _stored_dtype(weights: list[Path]) -> torch.dtype:
-    """Return the dtype of the first tensor of the U-Net's file, or of the first file where there is no U-Net."""
-    path = next((p for p in weights if p.parent.name == "unet"), weights[0])
+    """Return the dtype of the first tensor of the U-Net's file, or of the first file where there is no U-Net.
+
+    A variant such as `model.fp16.safetensors` is not what is loaded where the plain file lies beside it.
+    """
+    plain = [path for path in weights if "." not in path.stem] or weights
+    path = next((p for p in plain if p.parent.name == "unet"), plain[0])
     with safe_open(path, "pt") as stream:
         name = next(iter(stream.keys()))
         dtype: torch.dtype = stream.get_tensor(name).dtype

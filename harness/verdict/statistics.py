@@ -10,13 +10,16 @@ from harness.errors import HarnessError
 from harness.record import Record
 
 PASS, REGRESSION, IMPROVED, UNDERPOWERED = "PASS", "REGRESSION", "IMPROVED", "UNDERPOWERED"
-# Of 100 changes as large as the tolerance this many are to be seen.
+# How often a change as large as the tolerance is to be told from no change at all.
 POWER = 0.80
 
 
 @dataclass(frozen=True)
 class Difference:
-    """After less before, over the same captions and starting noise. se: of the difference. n: captions."""
+    """After less before, over the same captions and starting noise. se: of the difference.
+
+    n: the captions, or for FID the resamples where those are fewer: what the standard error rests on.
+    """
 
     value: float
     se: float
@@ -26,7 +29,8 @@ class Difference:
 def difference(name: str, before: Record, after: Record) -> Difference:
     """Return how a metric moved, paired by caption; for FID, paired by bootstrap resample.
 
-    Raises HarnessError where the records do not hold the same captions, or were written without them.
+    Both must be over the same captions, which is for the caller to know. Raises HarnessError where their numbers
+    differ, or where a record was written without them.
     """
     n = after.quality[name].n
     first, second = (r.per_caption.get(name) or r.resampled.get(name) or [] for r in (before, after))
@@ -40,7 +44,7 @@ def difference(name: str, before: Record, after: Record) -> Difference:
     spread = math.sqrt(math.fsum((c - average) ** 2 for c in changes) / (len(changes) - 1))
     # Resamples spread like the metric itself, captions like its parts.
     se = spread if name in after.resampled else spread / math.sqrt(len(changes))
-    return Difference(after.quality[name].value - before.quality[name].value, se, n)
+    return Difference(after.quality[name].value - before.quality[name].value, se, min(n, len(changes)))
 
 
 def decide(worse_by: float, se: float, noise: float, tolerance: float, alpha: float, n: int) -> str:
@@ -49,7 +53,8 @@ def decide(worse_by: float, se: float, noise: float, tolerance: float, alpha: fl
     worse_by: the change in the bad direction. noise: standard deviation of the figure when nothing has changed.
     REGRESSION and IMPROVED: the change exceeds the tolerance, and one as large would come by chance with a probability
     below alpha (one-sided t with n - 1 degrees of freedom). UNDERPOWERED: neither, and a change as large as the
-    tolerance would go unseen more than once in five.
+    tolerance would not be told from none four times in five (normal approximation). A change of just the tolerance
+    measures below it half the time, so what is found four times in five is the tolerance and 0.84 standard errors.
     """
     total = math.hypot(se, noise)
     for change, verdict in ((worse_by, REGRESSION), (-worse_by, IMPROVED)):

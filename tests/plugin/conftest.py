@@ -79,7 +79,7 @@ LEVELS = (0.2, 0.5)
     ids=lambda case: case.id,
 )
 def test_quality(case, gate, benchmark):
-    gate.ready()
+    gate.ready(case)
     record = benchmark.pedantic(gate.measure, args=(case,), rounds=1, iterations=1)
     benchmark.extra_info.update(record.to_json())
     gate.judge(record)
