@@ -85,9 +85,9 @@ class Gate:
 
     def judge(self, record: Record) -> None:
         """Fail the test unless the verdict is PASS; while baselines are updated nothing fails."""
-        from harness.verdict.judge import judge
+        from harness.verdict.judge import judge, lacking
 
-        verdict = judge(record, self.baselines)
+        verdict = lacking(record, self.baselines) or judge(record, self.baselines)
         word = "stored" if self.updating else verdict.kind
         dense = self.engine.dense_record
         facts: dict[str, Any] = {

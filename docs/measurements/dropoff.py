@@ -17,7 +17,9 @@ from harness.verdict.dropoff import curve, dropoff
 def main(path: Path, layers: str) -> None:
     """Print the table."""
     records = read_records(path)
-    dense = next(record for record in records if not record.requested)
+    dense = next((record for record in records if not record.requested), None)
+    if dense is None:
+        sys.exit(f"{path} lacks the dense case; run it without -k, or with -k 'dense or …'")
     groups: dict[tuple[str, str], list[Record]] = {}
     for record in records:
         _, component, method, kind, level = record.case.split("-")

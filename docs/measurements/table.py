@@ -28,7 +28,9 @@ def cell(measured: Measurement | None, decimals: int) -> str:
 def main(path: Path, layers: str) -> None:
     """Print the tables."""
     records = {record.case: record for record in read_records(path)}
-    dense = next(record for record in records.values() if not record.requested)
+    dense = next((record for record in records.values() if not record.requested), None)
+    if dense is None:
+        sys.exit(f"{path} lacks the dense case; run it without -k, or with -k 'dense or …'")
     n = dense.quality["clip"].n
     for component in ("text_encoder", "unet"):
         for metric, title, decimals in METRICS:

@@ -60,6 +60,11 @@ def _distances(centre: Tensor, through: Tensor, ref: Reference) -> Tensor:
 RESAMPLES = 100
 
 
+def picks(n: int) -> Tensor:
+    """Return which of n pictures each bootstrap resample takes, int64 `[RESAMPLES, n]`: fixed by n alone."""
+    return torch.randint(n, (RESAMPLES, n), generator=torch.Generator().manual_seed(n))
+
+
 def fid(features: Tensor, ref: Reference) -> Measurement:
     """Return the Fréchet distance with its standard error: see `resampled`."""
     value, distances = resampled(features, ref)
@@ -82,7 +87,6 @@ def resampled(features: Tensor, ref: Reference) -> tuple[float, Tensor]:
         raise HarnessError(f"FID wants at least two pictures with finite features, found {n}")
     centre = features.double().cpu() - ref.mean
     through = centre @ ref.root
-    rng = torch.Generator().manual_seed(n)
-    picks = torch.cat([torch.arange(n)[None], torch.randint(n, (RESAMPLES, n), generator=rng)])
-    distances = torch.cat([_distances(centre[chunk], through[chunk], ref) for chunk in torch.split(picks, 16)])
+    chosen = torch.cat([torch.arange(n)[None], picks(n)])
+    distances = torch.cat([_distances(centre[chunk], through[chunk], ref) for chunk in torch.split(chosen, 16)])
     return distances[0].item(), distances[1:]

@@ -18,6 +18,8 @@ UPDATE = '`pytest benchmarks --update-baselines --baseline-reason "why"`'
 
 # How far a figure may move in either direction before a case fails; see docs/measurements/noise.md.
 TOLERANCES = {"fid": 0.02, "clip": 0.02, "composition": 0.02}
+# How far apart two runs of one case came out with other threads and batches; the largest of docs/measurements/noise.md.
+NOISE = {"fid": 6e-4, "clip": 1.4e-3, "composition": 0.0}
 LOWER_IS_BETTER = ("fid",)
 
 
@@ -65,8 +67,8 @@ def _check(case: str, entry: Mapping[str, Any]) -> None:
     for component, counts in entry["exact"]["components"].items():
         if not {"parameters", "targeted", "zeros"} <= counts.keys():
             raise ValueError(f"{case}: {component} lacks a count")
-    if entry["quality"].keys() != TOLERANCES.keys():
-        raise ValueError(f"{case}: the metrics are {sorted(entry['quality'])}, wanted {sorted(TOLERANCES)}")
+    if not entry["quality"].keys() <= TOLERANCES.keys():
+        raise ValueError(f"{case}: the metrics are {sorted(entry['quality'])}, known are {sorted(TOLERANCES)}")
     if not isinstance(entry["degenerate"], int):
         raise ValueError(f"{case}: degenerate is {entry['degenerate']!r}")
     for name, figure in entry["quality"].items():

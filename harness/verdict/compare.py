@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from harness.record import Record
-from harness.verdict.baselines import LOWER_IS_BETTER, TOLERANCES
-from harness.verdict.judge import DIGEST_DIGITS, NOT_COMPARED, different_bits
+from harness.verdict.baselines import LOWER_IS_BETTER, NOISE, TOLERANCES, Baselines
+from harness.verdict.judge import DIGEST_DIGITS, NOT_COMPARED, different_bits, judge
 from harness.verdict.statistics import IMPROVED, PASS, REGRESSION, UNDERPOWERED, Difference, decide, difference
 
-# Standard deviation of each figure when nothing has changed: docs/measurements/noise.md, its largest row.
-NOISE = {"fid": 6e-4, "clip": 1.4e-3, "composition": 0.0}
-# The chance that a whole comparison of equal branches shows one false REGRESSION or IMPROVED, either way.
+# The chance that a whole comparison of equal branches shows one false REGRESSION or IMPROVED.
 FALSE_ALARMS = 0.01
 MISSING, NEW = "MISSING", "NEW"
 NAMES = {"fid": "FID", "clip": "CLIP score", "composition": "composition"}
@@ -33,7 +32,7 @@ def compare(before: list[Record], after: list[Record]) -> list[Row]:
     """Return one row per case of either run. Raises HarnessError where a case has no paired values."""
     old, new = {r.case: r for r in before}, {r.case: r for r in after}
     both = [case for case in old if case in new and old[case].workload == new[case].workload]
-    alpha = FALSE_ALARMS / max(1, len(both) * len(TOLERANCES))
+    alpha = FALSE_ALARMS / max(1, 2 * len(both) * len(TOLERANCES))
     rows = []
     for case in sorted({*old, *new}):
         if case not in new:
@@ -53,14 +52,19 @@ def _row(old: Record, new: Record, alpha: float) -> Row:
         change = difference(name, old, new)
         found.append((name, change))
         worse_by = change.value if name in LOWER_IS_BETTER else -change.value
-        verdicts[name] = decide(worse_by, change.se, NOISE[name], tolerance, alpha, change.n)
+        verdicts[name] = decide(worse_by, change.se, NOISE.get(name, 0.0), tolerance, alpha, change.n)
     differ, of = different_bits(old.exact["keep"], new.exact["keep"])
     # A digest says whether they differ, a sketch by how much.
     masks = (
         "same" if not differ else "differ" if len(new.exact["keep"]) == DIGEST_DIGITS else f"{differ / of:.2%} differ"
     )
+    # What a gate sees without looking at pictures comes first here too.
+    facts = Baselines(Path(), {}, {old.case: {old.workload: {**old.to_json(), "quality": {}}}})
+    exact = judge(new, facts)
+    if not exact.passed:
+        return Row(new.case, exact.kind, masks, tuple(found), exact.gate)
     for verdict in (REGRESSION, UNDERPOWERED, IMPROVED):
-        names = [NAMES[name] for name, v in verdicts.items() if v == verdict]
+        names = [NAMES.get(name, name) for name, v in verdicts.items() if v == verdict]
         if names:
             return Row(new.case, verdict, masks, tuple(found), ", ".join(names))
     return Row(new.case, PASS, masks, tuple(found))
@@ -79,7 +83,7 @@ def lines(rows: list[Row], markdown: bool) -> list[str]:
     quiet = [row for row in shown if row.verdict == PASS and row.masks == "same"]
     if markdown:
         shown = [row for row in shown if row not in quiet]
-    head = ["case", *(f"Δ {NAMES[name]}" for name in TOLERANCES), "masks", "verdict"]
+    head = ["case", *(f"Δ {NAMES.get(name, name)}" for name in TOLERANCES), "masks", "verdict"]
     table = [head]
     for row in shown:
         moved = {name: f"{d.value:+.3f} ± {d.se:.3f}" for name, d in row.differences}

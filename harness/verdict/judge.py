@@ -53,6 +53,15 @@ def judge(record: Record, baselines: Baselines) -> Verdict:
     return Verdict(PASS, "all")
 
 
+def lacking(record: Record, baselines: Baselines) -> Verdict | None:
+    """Return NO BASELINE where the stored entry lacks a metric that is measured now; None where it has them all."""
+    stored = baselines.cases.get(record.case, {}).get(record.workload, {"quality": record.quality})
+    names = sorted(record.quality.keys() - stored["quality"].keys())
+    if not names:
+        return None
+    return Verdict(NO_BASELINE, "baseline", f"its baseline has no {' and no '.join(names)}; store it with {UPDATE}")
+
+
 def _request(record: Record) -> str:
     for component, sparsity in record.requested.items():
         counts = record.exact["components"][component]
