@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ import torch
 from harness import digests, export
 from harness.__main__ import main
 from harness.surgery.layers import prunable
+from harness.targets import folder
 
 
 def run(*arguments: str) -> int:
@@ -78,6 +82,10 @@ def test_a_saved_folder_is_a_target_and_calibration_is_saved_and_used(
         (("scenes", "--method", "owl_wanda", "--unet", "--pattern", "2:4"), "leaves no choice"),
         (("scenes", "--method", "magnitude", "--unet", "0.5", "--layers", "conv"), "known: all, linear"),
         (("scenes", "--method", "magnitude", "--unet", "0.5", "--calibration", "x"), "does not exist"),
+        (("scenes", "--method", "magnitude", "--unet", "0.5", "--padding", "dropped"), "leave --padding out"),
+        (("scenes", "--method", "wanda", "--unet", "0.5", "--padding", "half"), "wanted one of counted, dropped"),
+        (("scenes", "--method", "wanda", "--unet", "0.5", "--calibration-captions", "x"), "cannot be read"),
+        (("scenes", "--method", "wanda", "--unet", "0.5", "--save-calibration", f"{__file__}/x"), "choose another"),
         (("scenes", "--method", "wanda", "--unet", "--pattern", "2:5"), "the pattern 2:5 does not divide unet."),
     ],
 )
@@ -112,6 +120,38 @@ def test_a_failed_write_leaves_nothing(
     monkeypatch.setattr(export, "_record", full)
     assert run("scenes", "--method", "magnitude", "--unet", "0.5", "--out", str(tmp_path / "out")) == 2
     assert "No space left on device" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+@contextmanager
+def files_up_to(size: int) -> Iterator[None]:
+    """Let no file grow past so many bytes, as on a disk that is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_is_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with files_up_to(2**20):
+        assert run("scenes", "--method", "magnitude", "--unet", "0.5", "--out", str(tmp_path / "out")) == 2
+    said = capsys.readouterr().err
+    assert "cannot be written" in said and "nothing was saved" in said and not list(tmp_path.iterdir())
+    place = tmp_path / "statistics"
+    how = ("--method", "wanda", "--text-encoder", "0.5", "--save-calibration", str(place))
+    with files_up_to(2**12):
+        assert run("scenes", *how, "--out", str(tmp_path / "out")) == 2
+    assert "statistics cannot be written" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+def test_the_plain_file_decides_the_dtype_beside_a_variant(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    (tmp_path / "unet").mkdir()
+    for name, dtype in (("model.fp16", torch.float16), ("model", torch.float32)):
+        save_file({"weight": torch.zeros(2, dtype=dtype)}, tmp_path / "unet" / f"{name}.safetensors")
+    assert folder._stored_dtype(sorted(tmp_path.rglob("*.safetensors"))) == torch.float32
 
 
 @pytest.mark.parametrize(

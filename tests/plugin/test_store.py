@@ -61,10 +61,20 @@ def test_a_killed_update_takes_up_where_it_was(
 def test_a_damaged_entry_is_measured_anew(stored: pytest.Pytester, log: Path) -> None:
     stored.runpytest_subprocess("--store", "kept").assert_outcomes(passed=4)
     measured(log)
-    damaged = sorted((stored.path / "kept").glob("*.json"))[0]
-    damaged.write_text(damaged.read_text()[:100])
+    first, second, *_ = sorted((stored.path / "kept").glob("*.json"))
+    first.write_text(first.read_text()[:100])
+    row = second.with_suffix(".png")
+    row.write_bytes(row.read_bytes()[:60])
     stored.runpytest_subprocess("--store", "kept").assert_outcomes(passed=4)
-    assert len(measured(log)) == 1
+    assert len(measured(log)) == 2
+
+
+def test_all_pictures_are_made_anew_and_kept_all_the_same(stored: pytest.Pytester, log: Path) -> None:
+    for _ in range(2):
+        stored.runpytest_subprocess("-k", "magnitude", "--store", "kept", "--images", "all").assert_outcomes(passed=2)
+        assert len(measured(log)) == 3
+    stored.runpytest_subprocess("-k", "magnitude", "--store", "kept").assert_outcomes(passed=2)
+    assert not measured(log)
 
 
 def test_other_code_or_another_workload_is_another_entry(
