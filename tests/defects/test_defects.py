@@ -253,7 +253,7 @@ DEFECTS: dict[Callable[[Patch], None], tuple[Case, str]] = {
     norms_in_the_wrong_order: (WANDA, "exact"),
     wanda_compared_over_the_layer: (WANDA, "exact"),
     statistics_not_summed_up: (WANDA, "exact"),
-    convolution_not_unfolded: (WANDA, "quality"),
+    convolution_not_unfolded: (WANDA, "exact"),
     errors_not_spread: (SPARSEGPT, "exact"),
     damping_left_out: (SPARSEGPT, "surgery"),
     masks_from_dense_weights_only: (SPARSEGPT, "quality"),
