@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.claims import claims
 from benchmarks.matrix import cost_cases, quality_cases
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Time the core against the published order of work in the full tier alone; claims come after what they rest on."""
+    items.sort(key=lambda item: item.path.name == "test_claims.py")
+    if config.option.tier == "full":
+        return
+    for item in items:
+        if item.path.name == "test_core_speed.py":
+            item.add_marker(pytest.mark.skip(reason="--tier full"))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -13,6 +25,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "case" in metafunc.fixturenames:
         cases = quality_cases(option.target, option.tier)
         metafunc.parametrize("case", cases, ids=[case.id for case in cases])
+    if "claim" in metafunc.fixturenames:
+        measured = set(quality_cases(option.target, option.tier))
+        # A tier asserts what its own cases can tell.
+        told = [claim for claim in claims(option.target) if measured.issuperset(claim.cases)]
+        metafunc.parametrize("claim", told, ids=[claim.name for claim in told])
     if "cost_case" in metafunc.fixturenames:
-        cases = cost_cases(option.target)
+        cases = cost_cases(option.target, option.tier)
         metafunc.parametrize("cost_case", cases, ids=[case.id for case in cases])

@@ -60,6 +60,7 @@ class Engine:
             raise HarnessError(f"batch size is {batch_size}, wanted 1 or more")
         self.name, self.batch_size, self.progress, self.weights = target, batch_size, progress, weights
         self.dense_record: Record | None = None
+        self.records: dict[Case, Record] = {}
         # The cases that are to come, and what has been pruned for them in advance: key → level → layer → `Pruned`.
         self.planned: Sequence[Case] = ()
         self.pruned: dict[tuple[str, str, str], dict[Level, dict[str, Pruned]]] = {}
@@ -93,10 +94,10 @@ class Engine:
         if need is None:
             return None
         if self._calibration is None or (need == "gram" and not self._calibration.about["gram"]):
+            gram = "gram" in {need, *(needs(case.method) for case in self.planned)}
             self._calibration = calibrate(
-                self.target, list(self.target.components), "all", calibration_captions(), need == "gram",
-                progress=self.progress,
-            )  # fmt: skip
+                self.target, list(self.target.components), "all", calibration_captions(), gram, progress=self.progress
+            )
         return self._calibration.components
 
     def workload(self, case: Case) -> dict[str, Any]:

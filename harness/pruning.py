@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from torch import nn
 
+import pruners
 from harness import digests
 from harness.case import DENSE, Case
 from harness.errors import HarnessError
 from harness.surgery.layers import blocks, matrix, prunable
 from harness.surgery.masks import Pruning
 from harness.targets.base import Target
-from pruners import METHODS, PRUNERS
+from pruners import METHODS, PRUNERS, module_of
 from pruners.allocate import by_global_threshold, outliers, owl
 from pruners.levels import Level, Pattern
 from pruners.types import LayerStats, Pruned
@@ -23,17 +22,9 @@ from pruners.wanda import scores
 Statistics = Mapping[str, Mapping[str, LayerStats]]
 
 
-def module_of(method: str) -> Any:
-    """Return the module of a method's pruner."""
-    return importlib.import_module(PRUNERS[METHODS[method][1]].split(":")[0])
-
-
 def needs(method: str) -> str | None:
     """Return what of the calibration a method needs: None, "squares" or "gram"; a dense case needs nothing."""
-    if method == DENSE:
-        return None
-    own: str | None = getattr(module_of(method), "NEEDS", None)
-    return own or ("squares" if METHODS[method][0] == "owl" else None)
+    return None if method == DENSE else pruners.needs(method)
 
 
 def prune(target: Target, case: Case, statistics: Statistics | None = None) -> Pruning:

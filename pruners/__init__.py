@@ -1,5 +1,8 @@
 """Pruning methods: tensors in, tensors out. A new method is one file here and one line in `PRUNERS`."""
 
+import importlib
+from typing import Any
+
 # name → "module:function"; strings, so that listing the methods does not import torch.
 PRUNERS: dict[str, str] = {
     "magnitude": "pruners.magnitude:prune",
@@ -14,3 +17,14 @@ METHODS: dict[str, tuple[str, str]] = {
     **{f"owl_{name}": ("owl", name) for name in PRUNERS if name != "random"},
     "global_magnitude": ("global", "magnitude"),
 }
+
+
+def module_of(method: str) -> Any:
+    """Return the module of a method's pruner."""
+    return importlib.import_module(PRUNERS[METHODS[method][1]].split(":")[0])
+
+
+def needs(method: str) -> str | None:
+    """Return what of the calibration a method needs: None, "squares" or "gram". Raises KeyError for an unknown one."""
+    own: str | None = getattr(module_of(method), "NEEDS", None)
+    return own or ("squares" if METHODS[method][0] == "owl" else None)

@@ -59,7 +59,7 @@ def prune(weight: Tensor, stats: LayerStats | None, levels: Sequence[Level], see
         # A finite sum has finite terms, and takes one pass instead of four.
         if not changed.sum().isfinite() and not changed.isfinite().all():
             raise ValueError(f"a compensated weight does not fit into {weight.dtype}")
-        found.append(Pruned(whole.keep, changed))
+        found.append(Pruned(whole.keep.contiguous(), changed.contiguous()))
     return found
 
 

@@ -65,13 +65,18 @@ def threshold_one_decile_off(patch: Patch) -> None:
     patch.setattr(select, "count", lambda sparsity, size: right(min(1.0, sparsity + 0.1), size))
 
 
+def threshold_a_fortieth_off(patch: Patch) -> None:
+    right = select.count
+    patch.setattr(select, "count", lambda sparsity, size: right(min(1.0, sparsity + 0.025), size))
+
+
 def one_weight_too_many(patch: Patch) -> None:
     right = select.count
     patch.setattr(select, "count", lambda sparsity, size: right(sparsity, size) + 1)
 
 
 def threshold_not_sorted(patch: Patch) -> None:
-    patch.setattr(torch.Tensor, "sort", lambda self, dim: torch.return_types.sort((self, self)))
+    patch.setattr(select, "_largest_pruned", lambda scores, limits: [scores[:, k - 1 : k] for k in limits])
     patch.setattr(torch.Tensor, "argsort", lambda self, dim, stable: torch.arange(self.shape[dim]).expand(self.shape))
 
 
@@ -234,6 +239,7 @@ def owl_left_out(patch: Patch) -> None:
 
 DEFECTS: dict[Callable[[Patch], None], tuple[Case, str]] = {
     threshold_one_decile_off: (UNET, "exact"),
+    threshold_a_fortieth_off: (UNET, "exact"),
     one_weight_too_many: (UNET, "exact"),
     threshold_not_sorted: (UNET, "exact"),
     largest_pruned: (UNET, "exact"),
