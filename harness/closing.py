@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import os
 import subprocess
@@ -45,12 +46,7 @@ def update(path: Path, records: list[Record], workloads: dict[str, Any], reason:
     Raises HarnessError where the file cannot be read or written; it is then as it was.
     """
     old = baselines.load(path)
-    provenance = {
-        "commit": _commit(Path(__file__).parent),
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "reason": reason.strip(),
-    }
-    baselines.write(baselines.merged(old, records, workloads, provenance))
+    baselines.write(baselines.merged(old, records, workloads, _provenance(reason.strip())))
     yield f"\nbaselines stored in {os.path.relpath(path)}:"
     for record in records:
         before = old.cases.get(record.case, {}).get(record.workload)
@@ -61,6 +57,23 @@ def update(path: Path, records: list[Record], workloads: dict[str, Any], reason:
             for name, m in record.quality.items()
         ]
         yield f"  {record.case:<46} {'' if before else 'new: '}{', '.join(changes)}"
+
+
+def candidate(path: Path, red: list[Record], workloads: dict[str, Any], report: Path) -> Path:
+    """Write the baselines at `path` with the figures of the red cases put in to `report`; return the new file's path.
+
+    Whoever finds that the change is meant looks here at what would be stored. Raises HarnessError as `update` does.
+    """
+    provenance = _provenance("candidate of a run with red cases, accepted by nobody")
+    proposed = baselines.merged(baselines.load(path), red, workloads, provenance)
+    target = report / "baselines.candidate.json"
+    baselines.write(dataclasses.replace(proposed, path=target))
+    return target
+
+
+def _provenance(reason: str) -> dict[str, str]:
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    return {"commit": _commit(Path(__file__).parent), "date": today, "reason": reason}
 
 
 def _commit(folder: Path) -> str:

@@ -27,14 +27,15 @@ class Gate:
         images: Path | None,
         store: Path | None,
         updating: bool,
+        gains_pass: bool,
         properties: MutableSequence[tuple[str, object]],
     ) -> None:
         """images: where every picture is kept, or None. store: where finished cases are kept and looked up, or None.
 
-        updating: no verdict, the figures become the baseline.
+        updating: no verdict, the figures become the baseline. gains_pass: IMPROVED is not a failure.
         """
         self.engine, self.baselines, self.report, self.images = engine, baselines, report, images
-        self.store, self.updating, self.properties = store, updating, properties
+        self.store, self.updating, self.gains_pass, self.properties = store, updating, gains_pass, properties
         self.workload: dict[str, Any] = {}
 
     def measure(self, case: Case) -> Record:
@@ -44,6 +45,12 @@ class Gate:
         if case == self.engine.dense_case():
             self.engine.dense_record = record
         return record
+
+    def known(self, case: Case) -> Record:
+        """Return the record of a case that this process has measured, or measure it now."""
+        if case not in self.engine.records:
+            self._measure(case)
+        return self.engine.records[case]
 
     def ready(self, case: Case) -> None:
         """Make the dense run that serves every case as the row above, once per process; a dense case is that run."""
@@ -64,6 +71,7 @@ class Gate:
         kept = store.get(key) if store and not self.images else None
         if kept:
             files.write(place, kept[1])
+            self.engine.records[case] = kept[0]
             return kept[0]
         progress = self.engine.progress
         self.engine.progress = lambda text: progress(f"{case.id}: {text}")
@@ -71,6 +79,7 @@ class Gate:
             done = run(case, self.engine)
         finally:
             self.engine.progress = progress
+        self.engine.records[case] = done.record
         row = row_of(done.images)
         files.write(place, row)
         if store:
@@ -84,11 +93,13 @@ class Gate:
         self.properties.append(("prunegate-line", text))
 
     def judge(self, record: Record) -> None:
-        """Fail the test unless the verdict is PASS; while baselines are updated nothing fails."""
+        """Fail the test unless the verdict is PASS, or an IMPROVED that may pass; updating baselines never fails."""
         from harness.verdict.judge import judge, lacking
+        from harness.verdict.statistics import IMPROVED
 
         verdict = lacking(record, self.baselines) or judge(record, self.baselines)
         word = "stored" if self.updating else verdict.kind
+        red = not verdict.passed and not self.updating and not (self.gains_pass and verdict.kind == IMPROVED)
         dense = self.engine.dense_record
         facts: dict[str, Any] = {
             "record": record.to_json(),
@@ -96,7 +107,8 @@ class Gate:
             "verdict": word if verdict.passed or self.updating else f"{word} ({verdict.gate})",
             "workload": {record.workload: self.workload},
             "captions": self.engine.captions[:12],
+            "red": red,
         }
         self.properties.append(("prunegate", facts))
-        if not verdict.passed and not self.updating:
+        if red:
             pytest.fail(f"{verdict.kind} ({verdict.gate}): {verdict.reason}", pytrace=False)

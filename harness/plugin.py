@@ -19,8 +19,8 @@ from pruners import METHODS
 if TYPE_CHECKING:
     from harness.record import Record
 
-CAPTIONS = 64
-TIERS = ("pr", "full")
+# Tier → how many captions it measures unless told otherwise.
+TIERS = {"smoke": 16, "pr": 64, "full": 64}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -33,21 +33,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--tier",
         default="pr",
         choices=TIERS,
-        help="pr: what fits three minutes; full: finer levels, more of linear and random",
+        help="smoke: one case per method, 16 captions; pr: what fits three minutes; full: every method, finer levels",
     )
-    group.addoption("--batch-size", type=int, default=64, help="pictures generated at once (default 64)")
-    group.addoption("--captions", type=int, default=CAPTIONS, help="how many of the held-out captions (default 64)")
+    group.addoption("--batch-size", type=int, default=32, help="pictures generated at once (default 32)")
+    group.addoption("--captions", type=int, help="how many of the held-out captions (default 64, smoke 16)")
     group.addoption("--images", type=Path, metavar="DIR", help="keep every picture as a PNG under DIR")
     group.addoption("--report", type=Path, metavar="DIR", help="where contact sheets go (default: prunegate-report)")
     group.addoption("--store", type=Path, metavar="DIR", help="keep finished cases in DIR, and take them from there")
     group.addoption("--baselines", type=Path, metavar="FILE", help="baselines file (default: baselines.json)")
     group.addoption("--update-baselines", action="store_true", help="store the figures of the cases that ran")
     group.addoption("--baseline-reason", metavar="TEXT", help="why the baselines change; kept with them")
+    group.addoption("--allow-improvements", action="store_true", help="cases that became better than stored pass")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Check the options before anything is loaded, and set up the session's state."""
     option = config.option
+    if option.captions is None:
+        option.captions = TIERS[option.tier]
     if hasattr(config, "workerinput"):
         config.stash[_SESSION] = Session(config)
         return
@@ -84,6 +87,7 @@ class Session:
         self.report = Path(option.report or config.rootpath / "prunegate-report").absolute()
         self.baselines = Path(option.baselines or config.rootpath / "baselines.json").absolute()
         self.results: list[tuple[Record, str]] = []
+        self.red: list[Record] = []
         self.dense: Record | None = None
         self.workloads: dict[str, Any] = {}
         self.captions: list[str] = []
@@ -188,6 +192,7 @@ def gate(_engine: Any, request: pytest.FixtureRequest) -> Iterator[Gate]:
         option.images,
         option.store,
         option.update_baselines,
+        option.allow_improvements,
         request.node.user_properties,
     )
 
@@ -221,6 +226,8 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if facts["dense"]:
         ours.dense = Record.from_json(facts["dense"])
     ours.results.append((record, facts["verdict"]))
+    if facts["red"]:
+        ours.red.append(record)
     ours.line(case_line(record, facts["verdict"]))
 
 
@@ -268,6 +275,11 @@ def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pyte
                 terminalreporter.write_line(line)
         elif config.option.update_baselines:
             terminalreporter.write_line("\nthe run did not come to its end: the baselines are as they were")
+        if ours.red:
+            path = closing.candidate(ours.baselines, ours.red, ours.workloads, ours.report)
+            terminalreporter.write_line(
+                f"what the baselines of the {len(ours.red)} red cases would become: {os.path.relpath(path)}"
+            )
         records = [record for record, _ in ours.results]
         for path in closing.contact_sheets(records, ours.dense, ours.captions, ours.report):
             terminalreporter.write_line(f"contact sheet: {os.path.relpath(path)}")

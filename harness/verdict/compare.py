@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.record import Record
-from harness.verdict.baselines import LOWER_IS_BETTER, NOISE, TOLERANCES, Baselines
+from harness.verdict.baselines import LOWER_IS_BETTER, TOLERANCES, Baselines, noise, tolerance
 from harness.verdict.judge import DIGEST_DIGITS, NOT_COMPARED, different_bits, judge
 from harness.verdict.statistics import IMPROVED, PASS, REGRESSION, UNDERPOWERED, Difference, decide, difference
 
@@ -48,11 +48,11 @@ def compare(before: list[Record], after: list[Record]) -> list[Row]:
 
 def _row(old: Record, new: Record, alpha: float) -> Row:
     found, verdicts = [], {}
-    for name, tolerance in TOLERANCES.items():
+    for name in TOLERANCES:
         change = difference(name, old, new)
         found.append((name, change))
         worse_by = change.value if name in LOWER_IS_BETTER else -change.value
-        verdicts[name] = decide(worse_by, change.se, NOISE.get(name, 0.0), tolerance, alpha, change.n)
+        verdicts[name] = decide(worse_by, change.se, noise(name, old), tolerance(name, old), alpha, change.n)
     differ, of = different_bits(old.exact["keep"], new.exact["keep"])
     # A digest says whether they differ, a sketch by how much.
     masks = (

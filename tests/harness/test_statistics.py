@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from harness.errors import HarnessError
 from harness.measurement import Measurement
 from harness.record import Record
+from harness.verdict.baselines import load, noise, tolerance
 from harness.verdict.compare import compare, failed, lines
 from harness.verdict.statistics import decide, difference, tail
+
+SHIPPED = load(Path(__file__).parents[2] / "baselines.json")
 
 
 # Upper tail points of Student's t, from the printed tables.
@@ -134,3 +140,23 @@ def test_runs_without_paired_values_are_refused() -> None:
     old = replace(record([1.0, 2.0]), per_caption={})
     with pytest.raises(HarnessError, match="measure both runs"):
         compare([old], [record([1.0, 2.0])])
+
+
+def test_stored_tolerances_are_those_of_the_rule_and_above_the_noise() -> None:
+    for case, by_workload in SHIPPED.cases.items():
+        for entry in by_workload.values():
+            quality = {name: Measurement(q["value"], q["se"], q["n"]) for name, q in entry["quality"].items()}
+            record = cast(Record, SimpleNamespace(case=case, quality=quality))
+            for name, stored in entry["quality"].items():
+                assert stored["tolerance"] == tolerance(name, record)
+                assert stored["tolerance"] >= 3 * noise(name, record)
+
+
+def test_solved_weights_have_tolerances_that_grow_with_the_standard_error() -> None:
+    found = {}
+    for method in ("dense", "magnitude", "wanda", "owl_wanda", "sparsegpt", "owl_sparsegpt"):
+        quality = {"fid": Measurement(20, 4, 64), "composition": Measurement(0.5, 0.06, 64)}
+        record = cast(Record, SimpleNamespace(case=f"scenes-unet-{method}-all-0.80", quality=quality))
+        found[method] = tolerance("fid", record), tolerance("composition", record)
+    assert found.pop("sparsegpt") == found.pop("owl_sparsegpt") == (1.0, 0.0547)
+    assert set(found.values()) == {(0.02, 0.02)}

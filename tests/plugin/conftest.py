@@ -20,7 +20,8 @@ def _engine(request):
     from harness.case import Case
     option = request.config.option
     return SimpleNamespace(
-        dense_record=None, progress=lambda text: None, captions=["one", "two"], workload=lambda case: {"toy": 1},
+        dense_record=None, records={}, progress=lambda text: None, captions=["one", "two"],
+        workload=lambda case: {"toy": 1},
         workload_key=lambda case: os.environ.get("TOY_WORKLOAD", "toyworkload"), dense_case=lambda: Case("scenes"),
         conditions=lambda: {"device": "toy", "threads": 1},
     )

@@ -108,3 +108,28 @@ def test_a_case_that_cannot_run_is_one_line_and_not_stored(
     found.stdout.fnmatch_lines(["layer conv_in cannot be pruned: a weight is NaN or infinite"])
     assert "Traceback" not in found.stdout.str()
     assert MAGNITUDE not in json.loads((project.path / "baselines.json").read_text())["cases"]
+
+
+def test_an_improvement_may_pass_and_a_regression_may_not(
+    stored: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOY_SHIFT", '{"clip": 2}')
+    found = stored.runpytest_subprocess("-k", MAGNITUDE, "--allow-improvements")
+    found.assert_outcomes(passed=1)
+    found.stdout.fnmatch_lines([f"{MAGNITUDE}*IMPROVED (quality)"])
+    monkeypatch.setenv("TOY_SHIFT", '{"clip": -2}')
+    stored.runpytest_subprocess("-k", MAGNITUDE, "--allow-improvements").assert_outcomes(failed=1)
+
+
+def test_red_cases_leave_a_candidate(stored: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = (stored.path / "baselines.json").read_bytes()
+    monkeypatch.setenv("TOY_SHIFT", '{"fid": 4}')
+    found = stored.runpytest_subprocess("-k", MAGNITUDE)
+    found.stdout.fnmatch_lines(["*of the 1 red cases would become: prunegate-report/baselines.candidate.json"])
+    assert (stored.path / "baselines.json").read_bytes() == before
+    candidate = stored.path / "prunegate-report" / "baselines.candidate.json"
+    stored.runpytest_subprocess("-k", MAGNITUDE, "--baselines", candidate).assert_outcomes(passed=1)
+    figures = {
+        c: e["toyworkload"]["quality"]["fid"]["value"] for c, e in json.loads(candidate.read_text())["cases"].items()
+    }
+    assert figures.pop(MAGNITUDE) == 7 and set(figures.values()) == {3}
