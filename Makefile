@@ -4,7 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: bench test lint clean
+.PHONY: setup bench test lint clean
+
+setup: $(READY)
 
 bench: $(READY)
 	$(BIN)/pytest benchmarks -k magnitude

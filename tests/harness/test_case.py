@@ -43,9 +43,10 @@ def test_both_wants_two_sparsities() -> None:
 
 
 def test_ids_are_unique_and_a_tier_holds_the_one_below() -> None:
-    pr, full = ([case.id for case in quality_cases("scenes", tier)] for tier in ("pr", "full"))
+    smoke, pr, full = ([case.id for case in quality_cases("scenes", tier)] for tier in ("smoke", "pr", "full"))
     assert len(set(full)) == len(full)
     assert set(pr) < set(full)
+    assert set(smoke) < set(full) and len(smoke) == len(set(smoke))
 
 
 def test_collecting_does_not_import_torch() -> None:
