@@ -40,13 +40,18 @@ def contact_sheets(records: list[Record], dense: Record | None, captions: list[s
     return written
 
 
-def update(path: Path, records: list[Record], workloads: dict[str, Any], reason: str) -> Iterator[str]:
-    """Store the records in the baselines file and yield the lines that say what changed.
+def update(
+    path: Path, records: list[Record], workloads: dict[str, Any], latencies: list[dict[str, Any]], reason: str
+) -> Iterator[str]:
+    """Store records and ratios of latencies in the baselines file and yield the lines that say what changed.
 
-    Raises HarnessError where the file cannot be read or written; it is then as it was.
+    latencies: case, ratio (value, se, n) and conditions of each. Raises HarnessError where the file cannot be read or
+    written; it is then as it was.
     """
     old = baselines.load(path)
-    baselines.write(baselines.merged(old, records, workloads, _provenance(reason.strip())))
+    provenance = provenance_of(reason)
+    new = baselines.merged(old, records, workloads, provenance)
+    baselines.write(baselines.with_latencies(new, latencies, provenance))
     yield f"\nbaselines stored in {os.path.relpath(path)}:"
     for record in records:
         before = old.cases.get(record.case, {}).get(record.workload)
@@ -57,6 +62,10 @@ def update(path: Path, records: list[Record], workloads: dict[str, Any], reason:
             for name, m in record.quality.items()
         ]
         yield f"  {record.case:<46} {'' if before else 'new: '}{', '.join(changes)}"
+    for facts in latencies:
+        figure = old.latency.get(facts["case"], {}).get(baselines.key_of(baselines.profile_of(facts["conditions"])))
+        moved = f"{figure['value']:.3f} → {facts['ratio']['value']:.3f}" if figure else f"{facts['ratio']['value']:.3f}"
+        yield f"  {facts['case']:<46} {'' if figure else 'new: '}latency {moved} of dense"
 
 
 def candidate(path: Path, red: list[Record], workloads: dict[str, Any], report: Path) -> Path:
@@ -64,16 +73,17 @@ def candidate(path: Path, red: list[Record], workloads: dict[str, Any], report: 
 
     Whoever finds that the change is meant looks here at what would be stored. Raises HarnessError as `update` does.
     """
-    provenance = _provenance("candidate of a run with red cases, accepted by nobody")
+    provenance = provenance_of("candidate of a run with red cases, accepted by nobody")
     proposed = baselines.merged(baselines.load(path), red, workloads, provenance)
     target = report / "baselines.candidate.json"
     baselines.write(dataclasses.replace(proposed, path=target))
     return target
 
 
-def _provenance(reason: str) -> dict[str, str]:
+def provenance_of(reason: str) -> dict[str, str]:
+    """Return what is kept of where a baseline comes from: commit, date and the reason given."""
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    return {"commit": _commit(Path(__file__).parent), "date": today, "reason": reason}
+    return {"commit": _commit(Path(__file__).parent), "date": today, "reason": reason.strip()}
 
 
 def _commit(folder: Path) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from harness import digests
 from harness.calibration import Calibration, calibrate
@@ -18,7 +19,8 @@ from harness.case import Case
 from harness.errors import HarnessError
 from harness.pruning import Statistics, needs
 from harness.quality.fid import Reference, load_reference
-from harness.quality.judging import Judges
+from harness.quality.generate import generate
+from harness.quality.judging import Judges, Opinion
 from harness.record import Record
 from harness.scenes.captions import Scene, held_out, sample_captions
 from harness.scenes.weights import JUDGES, REFERENCE, list_files, verified
@@ -83,6 +85,16 @@ class Engine:
     def judges(self) -> Judges:
         """The reader and the judge CLIP."""
         return Judges(JUDGES, self.device)
+
+    def judge(self, images: Tensor) -> Opinion:
+        """Return what the judges say of pictures of the captions, uint8 `[n, 3, h, w]`."""
+        return self.judges.look(images, self.captions, self.scenes)
+
+    @cached_property
+    def dense(self) -> Opinion:
+        """What the judges say of the dense model's pictures; ask for it only while the model is dense."""
+        self.progress("dense pictures")
+        return self.judge(generate(self.target, self.captions, self.batch_size, self.progress).images)
 
     @cached_property
     def reference(self) -> Reference:

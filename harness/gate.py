@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import MutableSequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,10 @@ from harness.case import Case
 
 if TYPE_CHECKING:
     from harness.engine import Engine
+    from harness.measurement import Measurement
     from harness.record import Record
     from harness.verdict.baselines import Baselines
+    from harness.verdict.judge import Verdict
 
 
 class Gate:
@@ -28,14 +31,17 @@ class Gate:
         store: Path | None,
         updating: bool,
         gains_pass: bool,
+        ci: bool,
         properties: MutableSequence[tuple[str, object]],
     ) -> None:
         """images: where every picture is kept, or None. store: where finished cases are kept and looked up, or None.
 
-        updating: no verdict, the figures become the baseline. gains_pass: IMPROVED is not a failure.
+        updating: no verdict, the figures become the baseline. gains_pass: IMPROVED is not a failure. ci: UNDERPOWERED
+        is one.
         """
         self.engine, self.baselines, self.report, self.images = engine, baselines, report, images
-        self.store, self.updating, self.gains_pass, self.properties = store, updating, gains_pass, properties
+        self.store, self.updating, self.gains_pass, self.ci = store, updating, gains_pass, ci
+        self.properties = properties
         self.workload: dict[str, Any] = {}
 
     def measure(self, case: Case) -> Record:
@@ -93,22 +99,38 @@ class Gate:
         self.properties.append(("prunegate-line", text))
 
     def judge(self, record: Record) -> None:
-        """Fail the test unless the verdict is PASS, or an IMPROVED that may pass; updating baselines never fails."""
-        from harness.verdict.judge import judge, lacking
-        from harness.verdict.statistics import IMPROVED
+        """Fail the test where the verdict says so; updating baselines never fails."""
+        from harness.verdict.judge import judge
 
-        verdict = lacking(record, self.baselines) or judge(record, self.baselines)
-        word = "stored" if self.updating else verdict.kind
-        red = not verdict.passed and not self.updating and not (self.gains_pass and verdict.kind == IMPROVED)
+        verdict = judge(record, self.baselines)
         dense = self.engine.dense_record
         facts: dict[str, Any] = {
             "record": record.to_json(),
             "dense": dense.to_json() if dense else None,
-            "verdict": word if verdict.passed or self.updating else f"{word} ({verdict.gate})",
             "workload": {record.workload: self.workload},
             "captions": self.engine.captions[:12],
-            "red": red,
         }
-        self.properties.append(("prunegate", facts))
+        self._decide(verdict, facts, "prunegate")
+
+    def judge_latency(self, case: Case, ratio: Measurement) -> None:
+        """Fail the test where the ratio of latencies, pruned to dense, has left its baseline."""
+        from harness.verdict.judge import judge_latency
+
+        verdict = judge_latency(case, ratio, self.engine.conditions(), self.baselines)
+        word = self._word(verdict)
+        self.note(f"{case.id:<46} latency {ratio.value:.3f} ± {ratio.se:.3f} of dense, {ratio.n} rounds  {word}")
+        facts = {"case": case.id, "ratio": asdict(ratio), "conditions": self.engine.conditions()}
+        self._decide(verdict, facts, "prunegate-latency")
+
+    def _word(self, verdict: Verdict) -> str:
+        if self.updating:
+            return "stored"
+        return verdict.kind if verdict.passed else f"{verdict.kind} ({verdict.gate})"
+
+    def _decide(self, verdict: Verdict, facts: dict[str, Any], name: str) -> None:
+        red = not self.updating and verdict.red(self.ci, self.gains_pass)
+        notes = {"verdict": self._word(verdict), "red": red, "note": "" if self.updating else verdict.note}
+        notes["reason"] = "" if self.updating else verdict.reason
+        self.properties.append((name, facts | notes))
         if red:
             pytest.fail(f"{verdict.kind} ({verdict.gate}): {verdict.reason}", pytrace=False)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +12,12 @@ import torch
 from torch import Tensor
 
 from harness.case import Case
-from harness.cost.memory import peak_memory
+from harness.cost.memory import parameter_bytes, peak_memory
 from harness.engine import Engine
 from harness.measurement import Measurement, mean
 from harness.pruning import Statistics, needs, prune, prune_component, rounding
-from harness.quality.fid import resampled
+from harness.quality.drift import drift
+from harness.quality.fid import between, resampled
 from harness.quality.generate import generate
 from harness.record import Record
 from harness.surgery.masks import Pruning, census, keep_digest, masked, sketch
@@ -30,48 +32,83 @@ class Run:
     images: Tensor
 
 
-def run(case: Case, engine: Engine) -> Run:
-    """Prune, generate and measure. The target leaves as dense as it came."""
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a pruned model without making a picture.
+
+    exact: keep masks, counts of zeros, and by how much sparsities may miss the request. seconds: that pruning took.
+    """
+
+    exact: dict[str, Any]
+    parameter_bytes: dict[str, dict[str, int]]
+    seconds: float
+
+
+@contextmanager
+def pruned(case: Case, engine: Engine) -> Iterator[Facts]:
+    """Run the body while the target is pruned as the case says; it leaves as dense as it came."""
     target = engine.target
     statistics = engine.statistics(needs(case.method))
     engine.progress("pruning")
     start = time.perf_counter()
     pruning, levels = _pruned(case, engine, statistics)
     # Levels that were pruned together share the time; the case that came first would bear it all.
-    pruned_in = (time.perf_counter() - start) / levels
-    with masked(target.components, pruning):
-        counts = census(target.components, case.layers if case.plan else "all")
-        with peak_memory(engine.device) as peak:
-            start = time.perf_counter()
-            pictures = generate(target, engine.captions, engine.batch_size, engine.progress)
-            generated_in = time.perf_counter() - start
-    engine.progress("judging")
-    opinion = engine.judges.look(pictures.images, engine.captions, engine.scenes)
-    distance, resamples = resampled(opinion.features, engine.reference)
+    seconds = (time.perf_counter() - start) / levels
     # The masks of methods without data are the same everywhere; those with data move with the rounding of sums.
     keep = sketch(pruning) if statistics else keep_digest(pruning)
-    exact: dict[str, Any] = {"keep": keep, "components": counts, "rounding": rounding(target, case)}
+    with masked(target.components, pruning):
+        counts = census(target.components, case.layers if case.plan else "all")
+        exact: dict[str, Any] = {"keep": keep, "components": counts, "rounding": rounding(target, case)}
+        yield Facts(exact, parameter_bytes(target.components), seconds)
+
+
+def run(case: Case, engine: Engine) -> Run:
+    """Prune, generate and measure. The target leaves as dense as it came."""
+    # Before anything is pruned: pruned pictures are compared with the dense model's, those with its own (null arm).
+    dense = None if case == engine.dense_case() else engine.dense
+    with pruned(case, engine) as facts, peak_memory(engine.device) as peak:
+        start = time.perf_counter()
+        pictures = generate(engine.target, engine.captions, engine.batch_size, engine.progress)
+        generated_in = time.perf_counter() - start
+    engine.progress("judging")
+    opinion = engine.judge(pictures.images)
+    if dense is None:
+        engine.dense = opinion
+        again = generate(engine.target, engine.captions, max(1, engine.batch_size // 2), engine.progress)
+        dense = engine.judge(again.images)
+    drifts = drift(opinion.embeddings, dense.embeddings)
+    distances = {
+        "fid": resampled(opinion.features, engine.reference),
+        "fid_dense": between(opinion.features, dense.features),
+    }
     record = Record(
         case=case.id,
         workload=engine.workload_key(case),
-        exact=exact,
+        exact=facts.exact,
         requested=case.requested,
         quality={
-            "fid": Measurement(distance, resamples.std().item(), len(opinion.features)),
+            **{
+                name: Measurement(value, of.std().item(), len(pictures.images))
+                for name, (value, of) in distances.items()
+            },
             "clip": mean(opinion.clip),
             "composition": opinion.composition.accuracy(),
+            "drift": mean(drifts),
         },
         attributes=opinion.composition.by_attribute(),
         degenerate=int(pictures.degenerate.sum()),
-        seconds={"prune": pruned_in, "generate": generated_in},
+        seconds={"prune": facts.seconds, "generate": generated_in},
         peak_megabytes=peak.megabytes,
         peak_of=peak.of,
+        tensor_megabytes=round(peak.tensors, 3),
+        parameter_bytes=facts.parameter_bytes,
         conditions=engine.conditions(),
         per_caption={
             "clip": [round(score, 4) for score in opinion.clip.tolist()],
             "composition": opinion.composition.exact.int().tolist(),
+            "drift": [round(moved, 4) for moved in drifts.tolist()],
         },
-        resampled={"fid": [round(value, 4) for value in resamples.tolist()]},
+        resampled={name: [round(value, 4) for value in of.tolist()] for name, (_, of) in distances.items()},
     )
     return Run(record, pictures.images)
 

@@ -14,6 +14,7 @@ from harness.errors import HarnessError, unknown
 from harness.gate import Gate
 from harness.targets import JUDGED, TARGETS
 from harness.verdict import baselines as stored
+from harness.verdict.judge import in_ci
 from pruners import METHODS
 
 if TYPE_CHECKING:
@@ -44,6 +45,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--update-baselines", action="store_true", help="store the figures of the cases that ran")
     group.addoption("--baseline-reason", metavar="TEXT", help="why the baselines change; kept with them")
     group.addoption("--allow-improvements", action="store_true", help="cases that became better than stored pass")
+    group.addoption("--ci", action="store_true", help="UNDERPOWERED fails, as where the variable CI is set")
+    group.addoption(
+        "--calibrate-noise",
+        type=int,
+        metavar="K",
+        help="measure in K fresh processes with other threads and batches how far figures move, and store it",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -66,12 +74,18 @@ def pytest_configure(config: pytest.Config) -> None:
         )
     if option.batch_size < 1:
         raise pytest.UsageError(f"--batch-size is {option.batch_size}, wanted 1 or more")
-    if option.update_baselines and not (option.baseline_reason or "").strip():
-        raise pytest.UsageError('--update-baselines wants --baseline-reason "why the figures change"')
-    if option.baseline_reason and not option.update_baselines:
-        raise pytest.UsageError("--baseline-reason does nothing without --update-baselines")
-    if option.update_baselines and os.environ.get("CI"):
-        raise pytest.UsageError("baselines are not updated in CI: run --update-baselines on your machine and commit")
+    writes = "--update-baselines" if option.update_baselines else "--calibrate-noise" if option.calibrate_noise else ""
+    if option.calibrate_noise is not None and option.calibrate_noise < 2:
+        raise pytest.UsageError(f"--calibrate-noise is {option.calibrate_noise}, wanted 2 processes or more")
+    if option.calibrate_noise and option.update_baselines:
+        raise pytest.UsageError("--calibrate-noise measures stored cases: run --update-baselines first, by itself")
+    if writes and not (option.baseline_reason or "").strip():
+        raise pytest.UsageError(f'{writes} wants --baseline-reason "why the figures change"')
+    if option.baseline_reason and not writes:
+        raise pytest.UsageError("--baseline-reason does nothing without --update-baselines or --calibrate-noise")
+    option.ci = option.ci or in_ci()
+    if writes and option.ci:
+        raise pytest.UsageError(f"baselines are not updated in CI: run {writes} on your machine and commit")
     if getattr(option, "numprocesses", None) and getattr(option, "benchmark_json", None):
         raise pytest.UsageError("--benchmark-json stays empty under -n, pytest-benchmark is off there: leave one out")
     config.stash[_SESSION] = Session(config)
@@ -88,6 +102,9 @@ class Session:
         self.baselines = Path(option.baselines or config.rootpath / "baselines.json").absolute()
         self.results: list[tuple[Record, str]] = []
         self.red: list[Record] = []
+        self.latencies: list[dict[str, Any]] = []
+        self.notes: dict[str, int] = {}
+        self.warnings: list[str] = []
         self.dense: Record | None = None
         self.workloads: dict[str, Any] = {}
         self.captions: list[str] = []
@@ -143,7 +160,8 @@ def _prepare(config: pytest.Config) -> None:
     output = getattr(config.option, "benchmark_json", None)
     folders = {"--report": ours.report, "--images": config.option.images, "--store": config.option.store}
     folders["--benchmark-json"] = Path(output).parent if output else None
-    folders["--baselines"] = ours.baselines.parent if config.option.update_baselines else None
+    writes = config.option.update_baselines or config.option.calibrate_noise
+    folders["--baselines"] = ours.baselines.parent if writes else None
     for option, folder in folders.items():
         if folder is None:
             continue
@@ -180,19 +198,25 @@ def _engine(request: pytest.FixtureRequest) -> Any:
     return engine
 
 
+@pytest.fixture(scope="session")
+def _baselines(request: pytest.FixtureRequest) -> stored.Baselines:
+    return stored.load(request.config.stash[_SESSION].baselines)
+
+
 @pytest.fixture
-def gate(_engine: Any, request: pytest.FixtureRequest) -> Iterator[Gate]:
+def gate(_engine: Any, _baselines: stored.Baselines, request: pytest.FixtureRequest) -> Iterator[Gate]:
     """Measure cases and judge them: `record = gate.measure(case)`, then `gate.judge(record)`."""
     ours = request.config.stash[_SESSION]
     option = request.config.option
     yield Gate(
         _engine,
-        stored.load(ours.baselines),
+        _baselines,
         ours.report,
         option.images,
         option.store,
         option.update_baselines,
         option.allow_improvements,
+        option.ci,
         request.node.user_properties,
     )
 
@@ -214,12 +238,22 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     ours = _CONTROLLER.stash[_SESSION]
     if "prunegate-line" in properties:
         ours.line(properties["prunegate-line"])
-    if "prunegate" not in properties:
+    for name in ("prunegate", "prunegate-latency"):
+        if name in properties:
+            _remember(ours, report, properties[name])
+
+
+def _remember(ours: Session, report: pytest.TestReport, facts: dict[str, Any]) -> None:
+    if facts["note"]:
+        ours.notes[facts["note"]] = ours.notes.get(facts["note"], 0) + 1
+    if facts["reason"] and not facts["red"]:
+        ours.warnings.append(f"{report.nodeid}: {facts['verdict']}: {facts['reason']}")
+    if "ratio" in facts:
+        ours.latencies.append(facts)
         return
     from harness.record import Record
     from harness.report.terminal import case_line
 
-    facts = properties["prunegate"]
     record = Record.from_json(facts["record"])
     ours.workloads |= facts["workload"]
     ours.captions = facts["captions"]
@@ -259,7 +293,7 @@ def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pyte
             f"{', '.join(SELECTIONS)}, the methods {', '.join(sorted(METHODS))} and the layers {', '.join(LAYERS)}; "
             "`pytest benchmarks --collect-only -q` lists them all"
         )
-    if ours is None or not ours.results:
+    if ours is None or not (ours.results or ours.latencies):
         return
     from harness import closing
     from harness.report.terminal import tables
@@ -267,20 +301,25 @@ def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pyte
     terminalreporter.section("pruning")
     for line in tables(ours.results, ours.dense):
         terminalreporter.write_line(line)
+    for note, cases in ours.notes.items():
+        terminalreporter.write_line(f"\nof {cases} cases {note}")
+    for warning in ours.warnings:
+        terminalreporter.write_line(f"WARNING: {warning}", yellow=True)
+    records = [record for record, _ in ours.results]
     try:
         if config.option.update_baselines and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
-            for line in closing.update(
-                ours.baselines, [record for record, _ in ours.results], ours.workloads, config.option.baseline_reason
-            ):
+            reason = config.option.baseline_reason
+            for line in closing.update(ours.baselines, records, ours.workloads, ours.latencies, reason):
                 terminalreporter.write_line(line)
         elif config.option.update_baselines:
             terminalreporter.write_line("\nthe run did not come to its end: the baselines are as they were")
         if ours.red:
             path = closing.candidate(ours.baselines, ours.red, ours.workloads, ours.report)
             terminalreporter.write_line(
-                f"what the baselines of the {len(ours.red)} red cases would become: {os.path.relpath(path)}"
+                f"\nwhat the baselines of the {len(ours.red)} red cases would become: {os.path.relpath(path)}"
             )
-        records = [record for record, _ in ours.results]
+            first = ours.red[0].case
+            terminalreporter.write_line(f"to see the pictures: pytest benchmarks -k '{first}' --images pictures")
         for path in closing.contact_sheets(records, ours.dense, ours.captions, ours.report):
             terminalreporter.write_line(f"contact sheet: {os.path.relpath(path)}")
     except HarnessError as error:

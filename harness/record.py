@@ -18,8 +18,10 @@ class Record:
     workload: digest of everything that two comparable runs share. exact: keep-mask digest and counts, equal on every
     machine. quality: measurements by name. attributes: composition per attribute. degenerate: pictures that are not
     finite or show nothing. seconds: of pruning and of generation; empty for a case kept from an earlier run.
-    peak_megabytes: None where not measured. per_caption: CLIP scores and exact pictures (0, 1) by caption.
-    resampled: FID of bootstrap resamples; the same ones in every case with as many captions, so that they pair.
+    peak_megabytes: of what `peak_of` says, None where not measured. tensor_megabytes: of the tensors that generation
+    itself had at once. parameter_bytes: component → dense, stored. per_caption: CLIP scores, drift and exact pictures
+    (0, 1) by caption. resampled: both FIDs of bootstrap resamples; the same ones in every case with as many captions,
+    so that they pair.
     """
 
     case: str
@@ -32,6 +34,8 @@ class Record:
     seconds: dict[str, float]
     peak_megabytes: float | None
     peak_of: str
+    tensor_megabytes: float | None = None
+    parameter_bytes: dict[str, dict[str, int]] = field(default_factory=dict)
     conditions: dict[str, Any] = field(default_factory=dict)
     per_caption: dict[str, list[float]] = field(default_factory=dict)
     resampled: dict[str, list[float]] = field(default_factory=dict)

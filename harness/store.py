@@ -60,7 +60,7 @@ class Store:
     def get(self, key: str) -> tuple[Record, bytes] | None:
         """Return a finished case's record and its row of pictures (PNG), or None: an entry that is damaged is none.
 
-        Times and peak memory are left out: they are of another run.
+        Times and the process's peak memory are left out: they are of another run.
         """
         try:
             record = Record.from_json(json.loads((self.folder / f"{key}.json").read_text()))

@@ -20,10 +20,11 @@ class Scorer(Protocol):
         """Return one vector per picture."""
 
 
-def clip_scores(scorer: Scorer, pixels: Tensor, captions: list[str]) -> Tensor:
+def clip_scores(scorer: Scorer, embeddings: Tensor, captions: list[str]) -> Tensor:
     """Return 100·cos of picture and caption, per picture `[n]`, not clamped (Hessel et al., arXiv 2104.08718).
 
-    pixels: `[n, 3, h, w]` in [-1, 1]. Differs: the published score multiplies by 2.5 and clamps at 0.
+    embeddings: what the scorer makes of the pictures, unit vectors `[n, d]`. Differs: the published score multiplies by
+    2.5 and clamps at 0.
     """
-    text = scorer.embed_text(scorer.tokens(captions).to(pixels.device))
-    return 100 * (scorer.embed_image(pixels) * text).sum(1)
+    text = scorer.embed_text(scorer.tokens(captions).to(embeddings.device))
+    return 100 * (embeddings * text).sum(1)

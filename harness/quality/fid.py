@@ -90,3 +90,30 @@ def resampled(features: Tensor, ref: Reference) -> tuple[float, Tensor]:
     chosen = torch.cat([torch.arange(n)[None], picks(n)])
     distances = torch.cat([_distances(centre[chunk], through[chunk], ref) for chunk in torch.split(chosen, 16)])
     return distances[0].item(), distances[1:]
+
+
+def between(features: Tensor, others: Tensor) -> tuple[float, Tensor]:
+    """Return the Fréchet distance between two sets of features `[n, d]` of the same captions, and its resamples.
+
+    Every resample takes the same captions of both sets, as `resampled` takes them. With A and B the centred features,
+    tr √(S₁S₂) is the sum of the singular values of A Bᵀ / (n - 1): exact below n = d, where covariances are singular.
+    0 for equal sets. Raises HarnessError as `resampled` does, and for sets of different shape.
+    """
+    n = len(features)
+    if n < 2 or features.shape != others.shape or not (features.isfinite().all() and others.isfinite().all()):
+        raise HarnessError(
+            f"FID wants two or more pictures of each kind with finite features, found {n}, {len(others)}"
+        )
+    chosen = torch.cat([torch.arange(n)[None], picks(n)])
+    found = []
+    for chunk in torch.split(chosen, 16):
+        a, b = features.double().cpu()[chunk], others.double().cpu()[chunk]
+        apart = (a.mean(1) - b.mean(1)).square().sum(-1)
+        a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
+        if n > a.shape[2]:
+            # Singular values of A Bᵀ know nothing of the Q of A = Q R: d×d is all that is needed.
+            a, b = torch.linalg.qr(a).R, torch.linalg.qr(b).R
+        spread = (a.square().sum((1, 2)) + b.square().sum((1, 2))) / (n - 1)
+        found.append(apart + spread - 2 * torch.linalg.svdvals(a @ b.mT).sum(-1) / (n - 1))
+    distances = torch.cat(found)
+    return distances[0].item(), distances[1:]

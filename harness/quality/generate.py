@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from harness import digests
+from harness.quality.degenerate import degenerate
 from harness.targets.base import Target
 
 Progress = Callable[[str], None]
@@ -46,12 +47,11 @@ def quantised(images: Tensor) -> Tensor:
 def generate(target: Target, captions: Sequence[str], batch_size: int, progress: Progress) -> Pictures:
     """Generate one picture per caption with the target's protocol.
 
-    A picture is degenerate when it has a pixel that is not finite, or when no colour channel varies by more than two
-    of its 256 steps. progress is told after every denoising step.
+    progress is told after every denoising step.
     """
     protocol = target.protocol
     starts = latents(target, captions)
-    images, degenerate = [], []
+    images, nothing = [], []
     batches = range(0, len(captions), batch_size)
     for first in batches:
         part = slice(first, first + batch_size)
@@ -71,10 +71,6 @@ def generate(target: Target, captions: Sequence[str], batch_size: int, progress:
             output_type="pt",
             callback_on_step_end=told,
         ).images.cpu()
-        finite = torch.isfinite(made).flatten(1).all(1)
-        whole = quantised(made)
-        flat = whole.flatten(2)
-        span = (flat.amax(2).int() - flat.amin(2).int()).amax(1)
-        images.append(whole)
-        degenerate.append(~finite | (span <= 2))
-    return Pictures(torch.cat(images), torch.cat(degenerate))
+        images.append(quantised(made))
+        nothing.append(degenerate(made, images[-1]))
+    return Pictures(torch.cat(images), torch.cat(nothing))

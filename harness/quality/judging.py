@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,11 +20,23 @@ from harness.scenes.judges import JudgeCLIP, Reader, correct, labels
 
 @dataclass(frozen=True)
 class Opinion:
-    """What the judges say of n pictures. features: `[n, d]`. clip: `[n]`, 100·cos. composition: per attribute."""
+    """What the judges say of n pictures: the state of every metric, merged by putting batches behind each other.
+
+    features: the reader's, `[n, d]`. embeddings: the judge CLIP's, unit vectors `[n, e]`. clip: `[n]`, 100·cos with the
+    caption. composition: per attribute. All on the CPU.
+    """
 
     features: Tensor
+    embeddings: Tensor
     clip: Tensor
     composition: Composition
+
+
+def merged(parts: Sequence[Opinion]) -> Opinion:
+    """Return the opinion on all pictures, in the order of the parts."""
+    right, wanted = (torch.cat([getattr(p.composition, name) for p in parts]) for name in ("right", "wanted"))
+    features, embeddings, clip = (torch.cat([getattr(p, n) for p in parts]) for n in ("features", "embeddings", "clip"))
+    return Opinion(features, embeddings, clip, Composition(right, wanted))
 
 
 class Judges:
@@ -45,12 +58,14 @@ class Judges:
     @torch.inference_mode()
     def look(self, images: Tensor, captions: list[str], scenes: list[Scene]) -> Opinion:
         """Judge pictures, uint8 `[n, 3, 64, 64]`, against their captions and scenes; in batches of 256."""
-        features, right, scores = [], [], []
+        parts = []
         for first in range(0, len(images), 256):
             part = slice(first, first + 256)
             pixels = images[part].to(self.device).float() / 127.5 - 1
-            seen, logits = self.reader(pixels)
-            features.append(seen.cpu())
-            right.append(correct(logits, labels(scenes[part]).to(self.device)).cpu())
-            scores.append(clip_scores(self.clip, pixels, captions[part]).cpu())
-        return Opinion(torch.cat(features), torch.cat(scores), Composition(torch.cat(right), labels(scenes)))
+            features, logits = self.reader(pixels)
+            embeddings = self.clip.embed_image(pixels)
+            wanted = labels(scenes[part])
+            right = correct(logits, wanted.to(self.device)).cpu()
+            scores = clip_scores(self.clip, embeddings, captions[part]).cpu()
+            parts.append(Opinion(features.cpu(), embeddings.cpu(), scores, Composition(right, wanted)))
+        return merged(parts)

@@ -12,9 +12,11 @@ _NAMES = (
     ("FID", 15),
     ("CLIP score", 13),
     ("composition", 15),
+    ("drift", 6),
     ("zeros", 6),
     ("s", 5),
-    ("peak MB", 7),
+    ("MB", 5),
+    ("stored", 6),
 )
 HEAD = "".join(f"{name:>{width}}  " for name, width in _NAMES) + "verdict"
 
@@ -32,13 +34,14 @@ def zeros(record: Record) -> str:
 
 
 def columns(record: Record, level: str, verdict: str) -> str:
-    """Return one row under `HEAD`."""
+    """Return one row under `HEAD`: MB of tensors at once while generating, stored MB of parameters."""
     q = record.quality
     seconds = f"{record.seconds['generate']:.1f}" if record.seconds else "kept"
-    peak = "-" if record.peak_megabytes is None else f"{record.peak_megabytes:.0f}"
+    needed = "-" if record.tensor_megabytes is None else f"{record.tensor_megabytes:.1f}"
+    stored = sum(counts["stored"] for counts in record.parameter_bytes.values()) / 1e6
     return (
         f"{level:>13}  {figure(q['fid'], 2):>15}  {figure(q['clip'], 2):>13}  {figure(q['composition'], 3):>15}  "
-        f"{zeros(record):>6}  {seconds:>5}  {peak:>7}  {verdict}"
+        f"{q['drift'].value:>6.2f}  {zeros(record):>6}  {seconds:>5}  {needed:>5}  {stored:>6.1f}  {verdict}"
     )
 
 
@@ -68,4 +71,9 @@ def tables(results: Iterable[tuple[Record, str]], dense: Record | None) -> list[
             lines.append(columns(dense, "dense", ""))
         for record, verdict in sorted(rows, key=lambda row: tuple(row[0].requested.values())):
             lines.append(columns(record, record.case.split("-")[-1], verdict))
+    if lines:
+        lines += [
+            "",
+            "± one standard error; MB: tensors at once while generating; stored: parameters in MB, zeros as a bitmap",
+        ]
     return lines

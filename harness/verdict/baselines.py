@@ -1,70 +1,92 @@
-"""`baselines.json`: read it strictly, change it only on request, write it whole or not at all."""
+"""`baselines.json`: read it strictly, change it only on request, write it whole or not at all.
+
+Beside it lies a folder of the same name with the sidecars: the figures of every caption, which verdicts are paired by.
+"""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from harness import files
+from harness import digests, files
 from harness.errors import HarnessError
+from harness.measurement import Measurement
 from harness.record import Record
-from pruners import METHODS, needs
+from harness.verdict.tolerances import LATENCY_NOISE, LATENCY_TOLERANCE, LOWER_IS_BETTER, TOLERANCES, noise, tolerance
 
-SCHEMA = 1
+SCHEMA = 2
 UPDATE = '`pytest benchmarks --update-baselines --baseline-reason "why"`'
-
-# How far a figure may move in either direction before a case fails, and how far it moves (one standard deviation) with
-# other threads and batches when nothing has changed: docs/measurements/noise.md.
-TOLERANCES = {"fid": 0.02, "clip": 0.02, "composition": 0.02}
-NOISE = {"fid": 2e-4, "clip": 2e-4, "composition": 0.0}
-# The same where weights are solved for, from sums whose rounding moves them: FID and CLIP score in standard errors of
-# the figure, which grow with it past the drop-off, composition in pictures.
-SOLVED_TOLERANCES = {"fid": 0.25, "clip": 0.25, "composition": 3.5}
-SOLVED_NOISE = {"fid": 0.04, "clip": 0.04, "composition": 0.7}
-LOWER_IS_BETTER = ("fid",)
-
-
-def tolerance(name: str, record: Record) -> float:
-    """Return how far a metric of a case may move in either direction, in its unit."""
-    return round(max(TOLERANCES[name], _solved(name, record, SOLVED_TOLERANCES)), 4)
-
-
-def noise(name: str, record: Record) -> float:
-    """Return the standard deviation of a metric of a case when nothing has changed, in its unit."""
-    return max(NOISE[name], _solved(name, record, SOLVED_NOISE))
-
-
-def _solved(name: str, record: Record, table: Mapping[str, float]) -> float:
-    method = record.case.split("-")[2]
-    if method not in METHODS or needs(method) != "gram":
-        return 0.0
-    measured = record.quality[name]
-    return table[name] / measured.n if name == "composition" else table[name] * measured.se
+# What figures of memory and latency are compared within: other versions or batches need other amounts.
+PROFILE = ("device", "torch", "diffusers", "transformers", "batch_size")
+_SIDECAR = re.compile(r".+\.[0-9a-f]{16}\.json")
 
 
 @dataclass(frozen=True)
 class Baselines:
-    """The stored baselines. cases: id → workload → entry. workloads: key → what it stands for."""
+    """The stored baselines.
+
+    cases: id → workload → entry. workloads, profiles: key → what it stands for. latency: case → profile → ratio to
+    dense. sidecars: digest → file content, metric → a value per caption or resample.
+    """
 
     path: Path
-    workloads: dict[str, Any]
-    cases: dict[str, dict[str, Any]]
+    cases: dict[str, dict[str, Any]] = field(default_factory=dict)
+    workloads: dict[str, Any] = field(default_factory=dict)
+    profiles: dict[str, Any] = field(default_factory=dict)
+    latency: dict[str, dict[str, Any]] = field(default_factory=dict)
+    sidecars: dict[str, bytes] = field(default_factory=dict)
+
+    def record(self, case: str, workload: str) -> Record | None:
+        """Return a stored case as far as a verdict needs it, or None where there is none."""
+        entry = self.cases.get(case, {}).get(workload)
+        if entry is None:
+            return None
+        paired = json.loads(self.sidecars[entry["sidecar"]])
+        quality = {name: Measurement(q["value"], q["se"], q["n"]) for name, q in entry["quality"].items()}
+        resampled = {name: values for name, values in paired.items() if name in RESAMPLED}
+        per_caption = {name: values for name, values in paired.items() if name not in RESAMPLED}
+        return Record(
+            case, workload, entry["exact"], {}, quality, {}, entry["degenerate"], {}, None, "stored",
+            parameter_bytes=entry["memory"]["parameter_bytes"], per_caption=per_caption, resampled=resampled,
+        )  # fmt: skip
+
+
+# Metrics that have a value per bootstrap resample, not per caption.
+RESAMPLED = ("fid", "fid_dense")
+
+
+def profile(record: Record) -> dict[str, Any]:
+    """Return the profile that a record was measured in."""
+    return profile_of(record.conditions)
+
+
+def profile_of(conditions: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the profile among all conditions of a run."""
+    return {name: conditions.get(name) for name in PROFILE}
+
+
+def key_of(values: Mapping[str, Any]) -> str:
+    """Return the first 16 digits of the digest of a profile."""
+    return digests.of_value(values)[:16]
 
 
 def load(path: Path) -> Baselines:
-    """Read and check a baselines file. A missing file is one without cases: every case then says NO BASELINE.
+    """Read and check a baselines file and its sidecars. A missing file is one without cases: each says NO BASELINE.
 
-    Raises HarnessError where the file cannot be read, is of another schema, or holds a value that is not finite.
+    Raises HarnessError where a file cannot be read, is of another schema, holds a value that is not finite, or where a
+    sidecar is missing or is not the one that was stored.
     """
     advice = f"restore it with `git checkout -- {path.name}`, or move it away and run {UPDATE}"
     try:
         text = path.read_text()
     except FileNotFoundError:
-        return Baselines(path, {}, {})
+        return Baselines(path)
     except (OSError, UnicodeDecodeError) as error:
         raise HarnessError(f"{path} cannot be read ({error}); {advice}") from error
     try:
@@ -75,12 +97,43 @@ def load(path: Path) -> Baselines:
         found = stored.get("schema") if isinstance(stored, dict) else type(stored).__name__
         raise HarnessError(f"{path} has schema {found!r}, wanted {SCHEMA}; {advice}")
     try:
+        sidecars = {}
         for case, by_workload in stored["cases"].items():
             for entry in by_workload.values():
                 _check(case, entry)
-        return Baselines(path, dict(stored["workloads"]), dict(stored["cases"]))
+                sidecars[entry["sidecar"]] = _read_sidecar(_folder(path), case, entry)
+        for case, by_profile in stored["latency"].items():
+            for figure in by_profile.values():
+                _check_figure(f"{case}: latency", figure)
+        cases, workloads, profiles, latency = (
+            dict(stored[name]) for name in ("cases", "workloads", "profiles", "latency")
+        )
+        return Baselines(path, cases, workloads, profiles, latency, sidecars)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise HarnessError(f"{path} is damaged: {error!r}; {advice}") from error
+
+
+def _folder(path: Path) -> Path:
+    return path.with_suffix("")
+
+
+def _sidecar_name(case: str, digest: str) -> str:
+    return f"{case.replace(':', '_')}.{digest[:16]}.json"
+
+
+def _read_sidecar(folder: Path, case: str, entry: Mapping[str, Any]) -> bytes:
+    path = folder / _sidecar_name(case, entry["sidecar"])
+    advice = f"restore it with `git checkout -- {folder.name}`, or measure the case anew: {UPDATE} -k '{case}'"
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise HarnessError(f"the figures per caption of {case} cannot be read ({error}); {advice}") from error
+    if digests.of_bytes(content) != entry["sidecar"]:
+        raise HarnessError(f"{path} is not what was stored: its digest is not that in {folder.name}.json; {advice}")
+    values: dict[str, list[float]] = json.loads(content)
+    if values.keys() != entry["quality"].keys() or not all(map(math.isfinite, chain(*values.values()))):
+        raise HarnessError(f"{path} lacks a metric, or has a value that is not finite; {advice}")
+    return content
 
 
 def _check(case: str, entry: Mapping[str, Any]) -> None:
@@ -95,29 +148,60 @@ def _check(case: str, entry: Mapping[str, Any]) -> None:
     if not isinstance(entry["degenerate"], int):
         raise ValueError(f"{case}: degenerate is {entry['degenerate']!r}")
     for name, figure in entry["quality"].items():
-        for part in ("value", "se", "tolerance"):
-            if not isinstance(figure[part], int | float) or not math.isfinite(figure[part]):
-                raise ValueError(f"{case}: {name} has {part} {figure[part]!r}")
+        _check_figure(f"{case}: {name}", figure)
         if figure["direction"] not in ("lower", "higher"):
             raise ValueError(f"{case}: {name} has direction {figure['direction']!r}")
-        if figure["tolerance"] <= 0:
-            raise ValueError(f"{case}: {name} has tolerance {figure['tolerance']!r}")
+    for name, megabytes in entry["memory"]["tensor_megabytes"].items():
+        if not isinstance(megabytes, int | float) or not 0 < megabytes < math.inf:
+            raise ValueError(f"{case}: memory in profile {name} is {megabytes!r}")
+    for counts in entry["memory"]["parameter_bytes"].values():
+        int(counts["dense"]), int(counts["stored"])
 
 
-def entry(record: Record, provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is stored of a record, with the tolerances that `tolerance` gives."""
-    return {
+def _check_figure(what: str, figure: Mapping[str, Any]) -> None:
+    for part in ("value", "se", "tolerance", "sigma_aa"):
+        if not isinstance(figure[part], int | float) or not math.isfinite(figure[part]):
+            raise ValueError(f"{what} has {part} {figure[part]!r}")
+    if figure["tolerance"] <= 0 or figure["tolerance"] < 3 * figure["sigma_aa"]:
+        raise ValueError(
+            f"{what} has tolerance {figure['tolerance']!r}, under three times its noise {figure['sigma_aa']!r}"
+        )
+
+
+def entry(record: Record, provenance: Mapping[str, Any], old: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return what is stored of a record, with the tolerances that the rules give.
+
+    old: the entry that it replaces: noise that was measured of this very case, and the memory of other profiles, stay.
+    """
+    kept = old or {"memory": {"tensor_megabytes": {}}, "quality": {}}
+    measured = kept["quality"] if "noise" in kept else {}
+    peak = {key_of(profile(record)): record.tensor_megabytes} if record.tensor_megabytes is not None else {}
+    found = {
         "exact": record.exact,
         "degenerate": record.degenerate,
         "quality": {
             name: {
-                "value": m.value, "se": m.se, "n": m.n, "tolerance": tolerance(name, record),
+                "value": m.value, "se": m.se, "n": m.n,
+                "sigma_aa": measured[name]["sigma_aa"] if name in measured else round(noise(name, record), 6),
+                "tolerance": tolerance(name, record),
                 "direction": "lower" if name in LOWER_IS_BETTER else "higher",
             }
             for name, m in record.quality.items()
         },
+        "memory": {
+            "parameter_bytes": record.parameter_bytes,
+            "tensor_megabytes": {**kept["memory"]["tensor_megabytes"], **peak},
+        },
+        "sidecar": digests.of_bytes(_sidecar(record)),
         "provenance": {**provenance, "conditions": record.conditions},
     }  # fmt: skip
+    return found | ({"noise": kept["noise"]} if "noise" in kept else {})
+
+
+def _sidecar(record: Record) -> bytes:
+    values = sorted({**record.per_caption, **record.resampled}.items())
+    lines = (f'"{name}": {json.dumps(of, allow_nan=False)}' for name, of in values)
+    return ("{" + ",\n".join(lines) + "}\n").encode()
 
 
 def merged(
@@ -125,21 +209,54 @@ def merged(
 ) -> Baselines:
     """Return the baselines with the given records put in; all other entries stay as they are."""
     cases = {case: dict(by_workload) for case, by_workload in old.cases.items()}
+    sidecars, profiles = dict(old.sidecars), dict(old.profiles)
     for record in records:
-        cases.setdefault(record.case, {})[record.workload] = entry(record, provenance)
+        before = cases.setdefault(record.case, {}).get(record.workload)
+        new = cases[record.case][record.workload] = entry(record, provenance, before)
+        sidecars[new["sidecar"]] = _sidecar(record)
+        profiles[key_of(profile(record))] = profile(record)
     used = {key for by_workload in cases.values() for key in by_workload}
     known = {key: value for key, value in {**old.workloads, **workloads}.items() if key in used}
-    return Baselines(old.path, known, cases)
+    return replace(old, cases=cases, workloads=known, profiles=profiles, sidecars=sidecars)
+
+
+def with_latencies(old: Baselines, latencies: Iterable[Mapping[str, Any]], provenance: Mapping[str, Any]) -> Baselines:
+    """Return the baselines with ratios of latencies put in; each has case, ratio (value, se, n) and conditions."""
+    found, profiles = {case: dict(by_profile) for case, by_profile in old.latency.items()}, dict(old.profiles)
+    for facts in latencies:
+        values = profile_of(facts["conditions"])
+        profiles[key_of(values)] = values
+        found.setdefault(facts["case"], {})[key_of(values)] = {
+            **facts["ratio"], "sigma_aa": LATENCY_NOISE, "tolerance": LATENCY_TOLERANCE, "provenance": dict(provenance),
+        }  # fmt: skip
+    return replace(old, latency=found, profiles=profiles)
 
 
 def write(baselines: Baselines) -> None:
     """Replace the file in one step: a reader, or a kill in the middle, sees the old one or the new one.
 
-    Raises HarnessError where the folder cannot be written; the old file is then untouched.
+    New sidecars are written before it, under names that no stored entry has, and those it no longer names are removed
+    after it. Raises HarnessError where the folder cannot be written; the old file is then untouched.
     """
+    folder, named = _folder(baselines.path), set()
+    for case, by_workload in baselines.cases.items():
+        for stored in by_workload.values():
+            name = _sidecar_name(case, stored["sidecar"])
+            named.add(name)
+            if not (folder / name).exists():
+                files.write(folder / name, baselines.sidecars[stored["sidecar"]])
+    used = {key for by_case in baselines.latency.values() for key in by_case}
+    used |= {
+        key for by in baselines.cases.values() for stored in by.values() for key in stored["memory"]["tensor_megabytes"]
+    }
     content = {
         "schema": SCHEMA,
         "workloads": dict(sorted(baselines.workloads.items())),
+        "profiles": {key: value for key, value in sorted(baselines.profiles.items()) if key in used},
+        "latency": dict(sorted(baselines.latency.items())),
         "cases": dict(sorted(baselines.cases.items())),
     }
     files.write(baselines.path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+    for path in folder.glob("*.json"):
+        if _SIDECAR.fullmatch(path.name) and path.name not in named:
+            path.unlink()

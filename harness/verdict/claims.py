@@ -47,8 +47,8 @@ def better(name: str, source: str, winner: Case, loser: Case, metric: str = "cli
     """Claim that one case measures better than another, paired by caption, beyond chance (one-sided t, `alpha`)."""
 
     def holds(records: Records) -> str:
-        from harness.verdict.baselines import LOWER_IS_BETTER
         from harness.verdict.statistics import difference, tail
+        from harness.verdict.tolerances import LOWER_IS_BETTER
 
         change = difference(metric, records[loser], records[winner])
         gain = -change.value if metric in LOWER_IS_BETTER else change.value

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 
 from harness.record import Record
-from harness.verdict.baselines import LOWER_IS_BETTER, TOLERANCES, Baselines, noise, tolerance
-from harness.verdict.judge import DIGEST_DIGITS, NOT_COMPARED, different_bits, judge
-from harness.verdict.statistics import IMPROVED, PASS, REGRESSION, UNDERPOWERED, Difference, decide, difference
+from harness.verdict.judge import DIGEST_DIGITS, NOT_COMPARED, different_bits, facts, in_ci
+from harness.verdict.statistics import (
+    FALSE_ALARMS,
+    IMPROVED,
+    PASS,
+    REGRESSION,
+    UNDERPOWERED,
+    Difference,
+    decide,
+    difference,
+)
+from harness.verdict.tolerances import LOWER_IS_BETTER, TOLERANCES, noise, tolerance
 
-# The chance that a whole comparison of equal branches shows one false REGRESSION or IMPROVED.
-FALSE_ALARMS = 0.01
 MISSING, NEW = "MISSING", "NEW"
-NAMES = {"fid": "FID", "clip": "CLIP score", "composition": "composition"}
+NAMES = {
+    "fid": "FID",
+    "fid_dense": "FID to dense",
+    "clip": "CLIP score",
+    "composition": "composition",
+    "drift": "drift",
+}
 
 
 @dataclass(frozen=True)
@@ -59,12 +70,11 @@ def _row(old: Record, new: Record, alpha: float) -> Row:
         "same" if not differ else "differ" if len(new.exact["keep"]) == DIGEST_DIGITS else f"{differ / of:.2%} differ"
     )
     # What a gate sees without looking at pictures comes first here too.
-    facts = Baselines(Path(), {}, {old.case: {old.workload: {**old.to_json(), "quality": {}}}})
-    exact = judge(new, facts)
-    if not exact.passed:
-        return Row(new.case, exact.kind, masks, tuple(found), exact.gate)
+    first = facts(new, old)
+    if first:
+        return Row(new.case, first.kind, masks, tuple(found), first.gate)
     for verdict in (REGRESSION, UNDERPOWERED, IMPROVED):
-        names = [NAMES.get(name, name) for name, v in verdicts.items() if v == verdict]
+        names = [NAMES[name] for name, v in verdicts.items() if v == verdict]
         if names:
             return Row(new.case, verdict, masks, tuple(found), ", ".join(names))
     return Row(new.case, PASS, masks, tuple(found))
@@ -72,7 +82,7 @@ def _row(old: Record, new: Record, alpha: float) -> Row:
 
 def failed(rows: list[Row]) -> bool:
     """Return whether a pipeline that runs the comparison should stop: in CI also where nobody can know."""
-    bad = {REGRESSION, MISSING, NOT_COMPARED} | ({UNDERPOWERED} if os.environ.get("CI") else set())
+    bad = {REGRESSION, MISSING, NOT_COMPARED} | ({UNDERPOWERED} if in_ci() else set())
     return any(row.verdict in bad for row in rows)
 
 
@@ -83,7 +93,7 @@ def lines(rows: list[Row], markdown: bool) -> list[str]:
     quiet = [row for row in shown if row.verdict == PASS and row.masks == "same"]
     if markdown:
         shown = [row for row in shown if row not in quiet]
-    head = ["case", *(f"Δ {NAMES.get(name, name)}" for name in TOLERANCES), "masks", "verdict"]
+    head = ["case", *(f"Δ {NAMES[name]}" for name in TOLERANCES), "masks", "verdict"]
     table = [head]
     for row in shown:
         moved = {name: f"{d.value:+.3f} ± {d.se:.3f}" for name, d in row.differences}

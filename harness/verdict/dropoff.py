@@ -12,8 +12,8 @@ import torch
 from harness.errors import HarnessError
 from harness.quality.fid import picks
 from harness.record import Record
-from harness.verdict.baselines import LOWER_IS_BETTER
 from harness.verdict.statistics import difference
+from harness.verdict.tolerances import LOWER_IS_BETTER
 
 # What may be lost before quality no longer "holds": FID, and CLIP score on the scale of 100·cos.
 MARGINS = {"fid": 2.0, "clip": 0.5}

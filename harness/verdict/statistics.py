@@ -12,6 +12,12 @@ from harness.record import Record
 PASS, REGRESSION, IMPROVED, UNDERPOWERED = "PASS", "REGRESSION", "IMPROVED", "UNDERPOWERED"
 # How often a change as large as the tolerance is to be told from no change at all.
 POWER = 0.80
+# The chance that a run of the whole matrix with nothing changed shows one false REGRESSION or IMPROVED, and how many
+# comparisons share it: cases of the full tier, times quality metrics, times two directions. Each item decides by this
+# constant alone, so that `-k`, `-x` and the order of cases change nothing.
+FALSE_ALARMS = 0.01
+COMPARISONS = 3550
+ALPHA = FALSE_ALARMS / COMPARISONS
 
 
 @dataclass(frozen=True)
@@ -58,11 +64,27 @@ def decide(worse_by: float, se: float, noise: float, tolerance: float, alpha: fl
     """
     total = math.hypot(se, noise)
     for change, verdict in ((worse_by, REGRESSION), (-worse_by, IMPROVED)):
-        if change > tolerance and (total == 0 or tail(change / total, n - 1) < alpha):
+        if change > tolerance and p_value(change, se, noise, n) < alpha:
             return verdict
     normal = NormalDist()
     least = (normal.inv_cdf(1 - alpha) + normal.inv_cdf(POWER)) * total
     return UNDERPOWERED if least > tolerance else PASS
+
+
+def p_value(change: float, se: float, noise: float, n: int) -> float:
+    """Return how likely a change as large, in this direction, is by chance: one-sided, see `decide`."""
+    total = math.hypot(se, noise)
+    return tail(abs(change) / total, n - 1) if total else 0.0
+
+
+def shaky(se: float, noise: float, tolerance: float) -> bool:
+    """Return whether a mean that has not moved hides much that has.
+
+    True where a change as large as the tolerance would not be told from none four times in five, even at the usual
+    5 %: the pictures' scores move against each other far more than noise moves them.
+    """
+    normal = NormalDist()
+    return (normal.inv_cdf(0.95) + normal.inv_cdf(POWER)) * math.hypot(se, noise) > tolerance
 
 
 def tail(t: float, degrees: int) -> float:
