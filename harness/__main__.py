@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from harness import files
+from harness.case import COMPONENTS
 from harness.errors import HarnessError
 
 STAGES = ("autoencoder", "text_encoder", "reader", "judge_clip", "unet")
@@ -29,15 +30,17 @@ def parser() -> argparse.ArgumentParser:
     prune = commands.add_parser(
         "prune",
         help="prune a pipeline and save it",
-        usage="python -m harness prune TARGET --method M [--unet S] [--text-encoder S] [--layers linear|all]\n"
+        usage="python -m harness prune TARGET --method M [--COMPONENT S ...] [--layers linear|all]\n"
         "  [--pattern N:M] [--calibration FILE | --save-calibration FILE] --out DIR   (-h explains)",
     )
-    prune.add_argument("target", metavar="TARGET", help="scenes, sd2_untrained, or a folder that diffusers saved")
+    prune.add_argument(
+        "target", metavar="TARGET", help="scenes, sd2_untrained, a folder that diffusers saved, or a hub id"
+    )
+    prune.add_argument("--revision", metavar="REV", help="branch, tag or commit of a hub id")
     prune.add_argument("--method", required=True, help="magnitude, random, wanda, sparsegpt, owl_wanda, …")
-    for option, what in (("--unet", "U-Net"), ("--text-encoder", "text encoder")):
-        prune.add_argument(
-            option, metavar="S", nargs="?", const="", help=f"sparsity of the {what}, 0 to 1; left out, it stays dense"
-        )
+    for name in COMPONENTS:
+        option = f"--{name.replace('_', '-')}"
+        prune.add_argument(option, metavar="S", nargs="?", const="", help="its sparsity, 0 to 1; left out: dense")
     prune.add_argument("--layers", default="linear", help="linear (as the reference study) or all: Linear and Conv2d")
     prune.add_argument("--pattern", metavar="N:M", help="keep n of every m inputs; then S is 1 - n/m or left out")
     source = prune.add_mutually_exclusive_group()
@@ -116,7 +119,8 @@ def _prune(options: argparse.Namespace) -> int:
         except ValueError as error:
             raise HarnessError(f"--pattern is {options.pattern!r}, wanted n:m with 0 < n < m, as in 2:4") from error
     levels: dict[str, float | Pattern] = {}
-    for component, text in (("text_encoder", options.text_encoder), ("unet", options.unet)):
+    for component in COMPONENTS:
+        text = getattr(options, component)
         if text is None:
             continue
         name = f"--{component.replace('_', '-')}"
@@ -135,12 +139,13 @@ def _prune(options: argparse.Namespace) -> int:
                 )
             levels[component] = pattern
     if not levels:
-        raise HarnessError("nothing to prune; give --unet S, --text-encoder S or both")
+        raise HarnessError("nothing to prune; give --unet S, --text-encoder S or another component")
     from harness.export import Request, export
 
     request = Request(
         options.target, options.method, levels, options.layers, options.out, options.calibration,
         options.save_calibration, options.calibration_captions, options.padding, options.device,
+        options.revision,
     )  # fmt: skip
     request.case()
     print(f"saved in {export(request, lambda text: print(text, flush=True))}")

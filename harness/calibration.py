@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -60,13 +61,17 @@ def calibrate(
         raise HarnessError("calibration wants at least one caption")
 
     def eyes(measure: bool, stack: ExitStack) -> dict[str, Collector]:
-        end = target.pipeline.tokenizer.eos_token_id
+        def until_end(component: str) -> Callable[[Tensor], Tensor]:
+            # `text_encoder_2` reads what `tokenizer_2` wrote.
+            end = getattr(target.pipeline, component.replace("text_encoder", "tokenizer")).eos_token_id
 
-        def counted(ids: Tensor) -> Tensor:
-            # A text ends at its first end-of-text token; what follows fills the row up.
-            ends = (ids == end).long()
-            counting: Tensor = ends.cumsum(1) == ends
-            return counting
+            def counted(ids: Tensor) -> Tensor:
+                # A text ends at its first end-of-text token; what follows fills the row up.
+                ends = (ids == end).long()
+                counting: Tensor = ends.cumsum(1) == ends
+                return counting
+
+            return counted
 
         return {
             name: stack.enter_context(
@@ -75,7 +80,7 @@ def calibrate(
                     layers,
                     gram,
                     measure,
-                    counted if name.startswith("text_encoder") and padding == "dropped" else None,
+                    until_end(name) if name.startswith("text_encoder") and padding == "dropped" else None,
                 )
             )
             for name in components
@@ -120,13 +125,20 @@ def _run(target: Target, components: Sequence[str], captions: Sequence[str], ste
     """Run what the components need: text encoders alone, or the sampling loop without decoding."""
     guidance = target.protocol.guidance_scale
     if all(name.startswith("text_encoder") for name in components):
-        target.pipeline.encode_prompt(
-            list(captions), device=target.device, num_images_per_prompt=1, do_classifier_free_guidance=guidance > 1
+        encode = target.pipeline.encode_prompt
+        # Some pipelines insist on a text for every encoder; None has the others read the same one.
+        others = {name: None for name in ("prompt_2", "prompt_3") if name in inspect.signature(encode).parameters}
+        encode(
+            list(captions),
+            **others,
+            device=target.device,
+            num_images_per_prompt=1,
+            do_classifier_free_guidance=guidance > 1,
         )
         return
     target.pipeline(
         prompt=list(captions),
-        latents=latents(target, captions).to(target.device),
+        latents=latents(target, captions).to(target.device, target.denoiser.dtype),
         num_inference_steps=steps,
         guidance_scale=guidance,
         output_type="latent",

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from harness.errors import HarnessError, unknown
 from pruners import METHODS
 from pruners.levels import Level, Pattern
 
-COMPONENTS = ("text_encoder", "unet")
+# In the order in which ids, levels and reports name them.
+COMPONENTS = ("text_encoder", "text_encoder_2", "text_encoder_3", "unet", "transformer")
+BOTH = ("text_encoder", "unet")
 SELECTIONS = (*COMPONENTS, "both")
 LAYERS = ("all", "linear")
 DENSE = "dense"
@@ -19,9 +22,10 @@ DENSE = "dense"
 class Case:
     """One target, pruned in one way.
 
-    component: "text_encoder", "unet", "both" or, for the dense case, "none". layers: "all" (Linear and Conv2d),
-    "linear", or "none". levels: a sparsity in [0, 1] or a pattern per pruned component, text encoder first.
-    Raises HarnessError for a method, component or layer choice that does not exist and for a wrong level.
+    component: one of `COMPONENTS`, several of them in that order joined by "+", "both" for the text encoder and the
+    U-Net, or, for the dense case, "none". layers: "all" (Linear and Conv2d), "linear", or "none". levels: a sparsity in
+    [0, 1] or a pattern per pruned component, in the same order. Raises HarnessError for a method, component or layer
+    choice that does not exist and for a wrong level.
     """
 
     target: str
@@ -37,12 +41,14 @@ class Case:
             return
         for kind, name, known in (
             ("method", self.method, METHODS),
-            ("component", self.component, SELECTIONS),
+            *(("component", name, SELECTIONS) for name in self.component.split("+")),
             ("layers", self.layers, LAYERS),
         ):
             if name not in known:
                 raise unknown(kind, name, known)
-        wanted = 2 if self.component == "both" else 1
+        if self.component != selection(self.components):
+            raise HarnessError(f"component {self.component!r} is written {selection(self.components)!r}")
+        wanted = len(self.components)
         if len(self.levels) != wanted:
             raise HarnessError(f"{self.component} wants {wanted} sparsities, found {len(self.levels)}")
         for level in self.levels:
@@ -65,17 +71,28 @@ class Case:
         return f"{self.target}-{self.component}-{self.method}-{self.layers}-{self.level}"
 
     @property
+    def components(self) -> tuple[str, ...]:
+        """Return the components that are pruned."""
+        if self.method == DENSE:
+            return ()
+        return BOTH if self.component == "both" else tuple(self.component.split("+"))
+
+    @property
     def plan(self) -> dict[str, Level]:
         """Return the level of every component that is pruned."""
-        if self.method == DENSE:
-            return {}
-        names = COMPONENTS if self.component == "both" else (self.component,)
-        return dict(zip(names, self.levels, strict=True))
+        return dict(zip(self.components, self.levels, strict=True))
 
     @property
     def requested(self) -> dict[str, float]:
         """Return the sparsity that every pruned component is to have."""
         return {c: level.sparsity if isinstance(level, Pattern) else level for c, level in self.plan.items()}
+
+
+def selection(components: Iterable[str]) -> str:
+    """Return how an id names some components: in their order, each once, joined by "+", or "both"."""
+    chosen = set(components)
+    names = tuple(name for name in COMPONENTS if name in chosen)
+    return "both" if names == BOTH else "+".join(names)
 
 
 def _written(level: Level) -> str:

@@ -135,7 +135,7 @@ class Engine:
             "scheduler": digests.of_value([type(self.target.pipeline.scheduler).__name__, scheduler]),
             "judges": weights["judges"],
             "reference": weights["reference"],
-            "dtype": str(self.target.pipeline.unet.dtype).removeprefix("torch."),
+            "dtype": str(self.target.denoiser.dtype).removeprefix("torch."),
         }
 
     def conditions(self) -> dict[str, Any]:

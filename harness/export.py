@@ -15,12 +15,12 @@ from safetensors import SafetensorError
 
 from harness import digests
 from harness.calibration import PADDING, Calibration, calibrate, fit, load, save
-from harness.case import Case
+from harness.case import COMPONENTS, Case, selection
 from harness.engine import calibration_captions
 from harness.errors import HarnessError, unknown
 from harness.pruning import check_pattern, needs, prune
 from harness.surgery.masks import Pruning, census, masked
-from harness.targets import TARGETS
+from harness.targets import TARGETS, hub
 from harness.targets.base import Target, choose_device
 from harness.targets.base import load as load_target
 from harness.targets.folder import load as load_folder
@@ -33,8 +33,9 @@ RECORD = "prunegate.json"
 class Request:
     """What to prune and where the result goes.
 
-    target: a name in `TARGETS` or a folder. levels: component → level. calibration: a file to read statistics from;
-    save_calibration: a file to write them to. captions: a text file with one calibration caption per line.
+    target: a name in `TARGETS`, a folder, or an id on the hub, of which revision is a branch, tag or commit. levels:
+    component → level. calibration: a file to read statistics from; save_calibration: a file to write them to. captions:
+    a text file with one calibration caption per line.
     """
 
     target: str
@@ -47,12 +48,12 @@ class Request:
     captions: Path | None = None
     padding: str = "counted"
     device: str = "auto"
+    revision: str | None = None
 
     def case(self) -> Case:
         """Return the case. Raises HarnessError for what does not exist."""
-        component = "both" if len(self.levels) == 2 else next(iter(self.levels))
-        levels = tuple(self.levels[c] for c in ("text_encoder", "unet") if c in self.levels)
-        return Case(self.target, component, self.method, self.layers, levels)
+        levels = tuple(self.levels[c] for c in COMPONENTS if c in self.levels)
+        return Case(self.target, selection(self.levels), self.method, self.layers, levels)
 
 
 def export(request: Request, say: Callable[[str], None]) -> Path:
@@ -73,6 +74,8 @@ def export(request: Request, say: Callable[[str], None]) -> Path:
         if path:
             _check_place(option, path.absolute().parent)
     target = open_target(request)
+    for name in case.plan.keys() - target.components.keys():
+        raise HarnessError(f"{target.name} has no {name}; it has {', '.join(target.components)}")
     check_pattern(target, case)
     calibration = _calibration(request, case, target, say)
     say("pruning")
@@ -120,12 +123,16 @@ def _check_place(option: str, folder: Path) -> None:
 
 
 def open_target(request: Request) -> Target:
-    """Load the request's target: a known name, or a folder."""
+    """Load the request's target: a known name, a folder, or an id on the hub."""
+    if request.revision and not hub.is_id(request.target):
+        raise HarnessError(f"--revision is of a pipeline on the hub, and {request.target} is none: leave it out")
     device = choose_device(request.device)
     if request.target in TARGETS:
         return load_target(request.target, device)
     if Path(request.target).is_dir():
         return load_folder(Path(request.target), device)
+    if hub.is_id(request.target):
+        return hub.load(request.target, request.revision, device)
     if "/" in request.target or request.target.startswith("."):
         raise HarnessError(f"{request.target} is not a folder")
     raise unknown("target", request.target, TARGETS)
@@ -209,7 +216,7 @@ def _record(
         "model": target.digest,
         "method": case.method,
         "layers": case.layers,
-        "dtype": str(target.pipeline.unet.dtype).removeprefix("torch."),
+        "dtype": str(target.denoiser.dtype).removeprefix("torch."),
         "calibration": calibration.about if calibration else None,
         "components": components,
         "files": files,

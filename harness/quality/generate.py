@@ -29,8 +29,8 @@ def latents(target: Target, captions: Sequence[str]) -> Tensor:
     Every caption has a generator of its own, seeded from the protocol's seed and the caption's text, so that a
     caption's picture is the same in any subset and any order.
     """
-    unet = target.pipeline.unet.config
-    shape = (unet.in_channels, unet.sample_size, unet.sample_size)
+    config = target.denoiser.config
+    shape = (config.in_channels, config.sample_size, config.sample_size)
     rows = []
     for caption in captions:
         seed = int(digests.of_value([target.protocol.latent_seed, caption])[:15], 16)
@@ -65,7 +65,7 @@ def generate(target: Target, captions: Sequence[str], batch_size: int, progress:
 
         made = target.pipeline(
             prompt=list(captions[part]),
-            latents=starts[part].to(target.device),
+            latents=starts[part].to(target.device, target.denoiser.dtype),
             num_inference_steps=protocol.num_inference_steps,
             guidance_scale=protocol.guidance_scale,
             output_type="pt",

@@ -45,7 +45,7 @@ def weight_of(layer: nn.Module) -> Tensor:
 
 
 # What counts as one block when sparsity is spread by blocks; a layer outside of them is a block by itself.
-BLOCKS = ("ResnetBlock2D", "BasicTransformerBlock", "CLIPEncoderLayer")
+BLOCKS = ("ResnetBlock2D", "BasicTransformerBlock", "JointTransformerBlock", "CLIPEncoderLayer", "T5Block")
 
 
 def blocks(component: nn.Module, names: Iterable[str]) -> dict[str, list[str]]:

@@ -37,6 +37,11 @@ class Target:
     digest: str
     device: torch.device
 
+    @property
+    def denoiser(self) -> Any:
+        """Return the module that denoises: the U-Net, or the transformer in its place."""
+        return self.components.get("unet") or self.components["transformer"]
+
 
 def load(name: str, device: torch.device) -> Target:
     """Load the target called `name` onto `device`. Raises HarnessError for a name that is not in `TARGETS`."""

@@ -9,6 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from harness import digests
+from harness.case import COMPONENTS
 from harness.errors import HarnessError
 from harness.targets.base import Protocol, Target, quiet
 
@@ -17,7 +18,7 @@ PROTOCOL = Protocol(num_inference_steps=50, guidance_scale=7.5, latent_seed=2024
 
 
 def load(folder: Path, device: torch.device) -> Target:
-    """Load a text-to-image pipeline with a U-Net and a text encoder, all in the dtype that the U-Net is stored in.
+    """Load a text-to-image pipeline, all in the dtype that its U-Net or transformer is stored in.
 
     Raises HarnessError where the folder holds no such pipeline, or weights that are no safetensors.
     """
@@ -50,12 +51,12 @@ def load(folder: Path, device: torch.device) -> Target:
 
 
 def _stored_dtype(weights: list[Path]) -> torch.dtype:
-    """Return the dtype of the first tensor of the U-Net's file, or of the first file where there is no U-Net.
+    """Return the dtype of the first tensor of the U-Net's or transformer's file, or of the first file without either.
 
     A variant such as `model.fp16.safetensors` is not what is loaded where the plain file lies beside it.
     """
     plain = [path for path in weights if "." not in path.stem] or weights
-    path = next((p for p in plain if p.parent.name == "unet"), plain[0])
+    path = next((p for p in plain if p.parent.name in ("unet", "transformer")), plain[0])
     with safe_open(path, "pt") as stream:
         name = next(iter(stream.keys()))
         dtype: torch.dtype = stream.get_tensor(name).dtype
@@ -63,12 +64,16 @@ def _stored_dtype(weights: list[Path]) -> torch.dtype:
 
 
 def wrap(name: str, pipeline: Any, digest: str, device: torch.device) -> Target:
-    """Return the target of a loaded pipeline. Raises HarnessError where it lacks a U-Net or a text encoder."""
-    components = {}
-    for component in ("text_encoder", "unet"):
-        module = getattr(pipeline, component, None)
-        if not isinstance(module, torch.nn.Module):
-            raise HarnessError(f"{name} is a {type(pipeline).__name__} without {component}; that kind is not supported")
-        components[component] = module.eval()
+    """Return the target of a loaded pipeline, whatever of `COMPONENTS` it has.
+
+    Raises HarnessError where it has nothing that denoises latents (`unet` or `transformer`), or no text encoder.
+    """
+    parts = {part: getattr(pipeline, part, None) for part in COMPONENTS}
+    components = {part: module.eval() for part, module in parts.items() if isinstance(module, torch.nn.Module)}
+    if not {"unet", "transformer"} & components.keys() or not any(part.startswith("text") for part in components):
+        raise HarnessError(
+            f"{name} is a {type(pipeline).__name__} with {', '.join(components) or 'nothing'} to prune, wanted a text "
+            "encoder, and a unet or a transformer: it is no text-to-image pipeline"
+        )
     pipeline.set_progress_bar_config(disable=True)
     return Target(name, pipeline, components, PROTOCOL, digest, device)

@@ -20,6 +20,10 @@ from harness.errors import HarnessError
         (Case("scenes", "unet", "random", "all", (0.5,)), "scenes-unet-random-all-0.50"),
         (Case("scenes", "unet", "magnitude", "all", (1.0,)), "scenes-unet-magnitude-all-1.00"),
         (Case("scenes"), "scenes-none-dense-none-0.00"),
+        (
+            Case("xl", "text_encoder+text_encoder_2", "magnitude", "all", (0.5, 0.25)),
+            "xl-text_encoder+text_encoder_2-magnitude-all-0.50+0.25",
+        ),
     ],
 )
 def test_id(case: Case, expected: str) -> None:
@@ -40,6 +44,14 @@ def test_unknown_method_suggests_the_nearest() -> None:
 def test_both_wants_two_sparsities() -> None:
     with pytest.raises(HarnessError, match="wants 2 sparsities"):
         Case("scenes", "both", "magnitude", "all", (0.5,))
+
+
+def test_components_are_written_in_one_way() -> None:
+    assert Case("t", "both", "magnitude", "all", (0.4, 0.3)).plan == {"text_encoder": 0.4, "unet": 0.3}
+    assert Case("t", "text_encoder_3+transformer", "magnitude", "all", (0.4, 0.3)).components[1] == "transformer"
+    for wrong, right in (("text_encoder+unet", "both"), ("unet+text_encoder_2", "text_encoder_2+unet")):
+        with pytest.raises(HarnessError, match=f"is written '{right}'".replace("+", r"\+")):
+            Case("t", wrong, "magnitude", "all", (0.4, 0.3))
 
 
 def test_ids_are_unique_and_a_tier_holds_the_one_below() -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,7 +72,11 @@ def test_a_saved_folder_is_a_target_and_calibration_is_saved_and_used(
     [
         (("scenes", "--method", "wandaa", "--unet", "0.5"), "did you mean wanda"),
         (("scnes", "--method", "wanda", "--unet", "0.5"), "did you mean scenes"),
-        (("nowhere/here", "--method", "wanda", "--unet", "0.5"), "is not a folder"),
+        (("nowhere/right/here", "--method", "wanda", "--unet", "0.5"), "is not a folder"),
+        (
+            ("scenes", "--revision", "x", "--method", "wanda", "--unet", "0.5"),
+            "of a pipeline on the hub, and scenes is",
+        ),
         (("scenes", "--method", "wanda", "--unet", "1.5"), "give a number from 0 to 1"),
         (("scenes", "--method", "wanda", "--unet", "half"), "wanted a number from 0 to 1"),
         (("scenes", "--method", "wanda", "--unet"), "wants a sparsity"),
@@ -164,3 +171,13 @@ def test_folders_that_hold_no_pipeline(
         (tmp_path / name).write_text(text)
     assert run(str(tmp_path), "--method", "magnitude", "--unet", "0.5", "--out", str(tmp_path / "out")) == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_hub_that_cannot_be_reached_is_one_message(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "harness", "prune", "nobody/nothing", "--revision", "abc", "--method", "magnitude"]
+    command += ["--unet", "0.5", "--out", str(tmp_path / "out")]
+    environment = os.environ | {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path / "cache")}
+    found = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert found.returncode == 2 and "Traceback" not in found.stderr
+    assert "nobody/nothing cannot be fetched from the hub" in found.stderr.splitlines()[-1]
+    assert "give a folder" in found.stderr and not (tmp_path / "out").exists()

@@ -1,0 +1,39 @@
+"""A pipeline on the Hugging Face hub, by its id: fetched once into the hub's cache, then loaded like any folder."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from harness.errors import HarnessError
+from harness.targets import folder
+from harness.targets.base import Target, quiet
+
+
+def is_id(name: str) -> bool:
+    """Return whether a name looks like `owner/model`, and not like a path."""
+    owner, slash, model = name.partition("/")
+    return bool(owner.strip(".~") and slash and model) and "/" not in model
+
+
+def load(name: str, revision: str | None, device: torch.device) -> Target:
+    """Fetch what diffusers needs of a pipeline, safetensors only, and load it. No code of the repository is run.
+
+    revision: a branch, tag or commit; None is the main branch. Raises HarnessError where the hub cannot be reached and
+    the cache does not have it, where there is no such pipeline or revision, and as `folder.load` does.
+    """
+    quiet()
+    from diffusers import DiffusionPipeline
+
+    try:
+        found = DiffusionPipeline.download(name, revision=revision, use_safetensors=True, trust_remote_code=False)
+    except (OSError, ValueError, RuntimeError) as error:
+        # What follows in brackets is about the library's own options and stack trace.
+        reason = next(iter(str(error).splitlines()), type(error).__name__).split(" (")[0]
+        raise HarnessError(
+            f"{name} cannot be fetched from the hub ({reason}); check its name, --revision and the network, or give a "
+            "folder that save_pretrained of diffusers wrote"
+        ) from error
+    return replace(folder.load(Path(found), device), name=f"{name}@{revision}" if revision else name)

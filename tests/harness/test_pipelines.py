@@ -1,0 +1,114 @@
+"""The contract of every supported family of pipelines, saved and loaded as the hub lays them out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness.__main__ import main
+from harness.calibration import calibrate
+from harness.case import Case, selection
+from harness.pruning import prune
+from harness.quality.generate import generate
+from harness.surgery.layers import blocks, prunable
+from harness.surgery.masks import census, masked
+from harness.targets.base import Target
+from harness.targets.folder import load
+from tests.pipelines import COMPONENTS, FAMILIES, seeded
+
+CPU = torch.device("cpu")
+CAPTIONS = ["a red circle", "two blue squares", "a cat"]
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    folder = tmp_path_factory.mktemp(request.param) / "pipeline"
+    seeded(request.param).save_pretrained(folder, safe_serialization=True)
+    return request.param, folder
+
+
+@pytest.fixture(scope="module")
+def target(saved: tuple[str, Path]) -> Target:
+    found = load(saved[1], CPU)
+    return replace(found, protocol=replace(found.protocol, num_inference_steps=2))
+
+
+def test_its_components_are_named(saved: tuple[str, Path], target: Target) -> None:
+    assert list(target.components) == COMPONENTS[saved[0]]
+    assert not any(module.training for module in target.components.values())
+
+
+def test_every_method_prunes_every_component(target: Target) -> None:
+    names = list(target.components)
+    statistics = calibrate(target, names, "all", CAPTIONS, gram=True).components
+    for method in ("magnitude", "wanda", "sparsegpt", "owl_wanda"):
+        case = Case("t", selection(names), method, "all", (0.5,) * len(names))
+        with masked(target.components, prune(target, case, statistics)):
+            for name, counts in census(target.components, "all").items():
+                # SparseGPT and Wanda round per group; the smallest layers here have groups of a few weights.
+                assert counts["sparsity_targeted"] == pytest.approx(0.5, abs=0.02), (method, name)
+
+
+def test_text_encoders_are_calibrated_alone_as_with_all(target: Target) -> None:
+    names = [name for name in target.components if name.startswith("text")]
+    alone = calibrate(target, names, "linear", CAPTIONS, gram=False, padding="dropped").components
+    whole = calibrate(target, list(target.components), "linear", CAPTIONS, gram=False, padding="dropped").components
+    for name in names:
+        assert alone[name].keys() == whole[name].keys() == prunable(target.components[name], "linear").keys()
+        for layer, stats in alone[name].items():
+            assert stats.rows == whole[name][layer].rows
+            torch.testing.assert_close(stats.squares, whole[name][layer].squares)
+
+
+def test_blocks_hold_several_layers(target: Target) -> None:
+    for module in target.components.values():
+        layers = prunable(module, "all")
+        assert max(len(names) for names in blocks(module, layers).values()) >= 3
+
+
+def test_a_picture_does_not_depend_on_its_batch(target: Target) -> None:
+    together = generate(target, CAPTIONS, 3, lambda _: None).images
+    alone = generate(target, CAPTIONS[1:2], 1, lambda _: None).images
+    assert together.shape == (3, 3, 16, 16)
+    assert (together[1].int() - alone[0].int()).abs().max() <= 2
+    assert (together[0].int() - together[1].int()).abs().max() > 2
+
+
+def test_pruned_from_the_command_line(saved: tuple[str, Path], tmp_path: Path) -> None:
+    family, folder = saved
+    out = tmp_path / "out"
+    options = [option for name in COMPONENTS[family] for option in (f"--{name.replace('_', '-')}", "0.5")]
+    command = ["prune", str(folder), "--method", "wanda", *options, "--device", "cpu", "--out", str(out)]
+    assert main(command) == 0
+    record = json.loads((out / "prunegate.json").read_text())
+    assert list(record["components"]) == COMPONENTS[family]
+    again = load(out, CPU)
+    for name, counts in census(again.components, "linear").items():
+        assert counts["zeros"] == record["components"][name]["zeros"] > 0
+
+
+def test_half_precision_is_calibrated_and_makes_pictures(saved: tuple[str, Path], tmp_path: Path) -> None:
+    family, _ = saved
+    seeded(family).to(torch.bfloat16).save_pretrained(tmp_path / "half", safe_serialization=True)
+    target = load(tmp_path / "half", CPU)
+    target = replace(target, protocol=replace(target.protocol, num_inference_steps=1))
+    assert target.denoiser.dtype == torch.bfloat16
+    statistics = calibrate(target, list(target.components), "all", CAPTIONS[:1], gram=False).components
+    assert statistics.keys() == target.components.keys()
+    assert generate(target, CAPTIONS[:1], 1, lambda _: None).images.shape == (1, 3, 16, 16)
+
+
+def test_a_component_that_is_not_there_is_refused(
+    saved: tuple[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    family, folder = saved
+    missing = "--unet" if family == "sd3" else "--text-encoder-3"
+    out = tmp_path / "out"
+    assert main(["prune", str(folder), "--method", "magnitude", missing, "0.5", "--out", str(out)]) == 2
+    said = capsys.readouterr().err
+    assert f"has no {missing[2:].replace('-', '_')}; it has {', '.join(COMPONENTS[family])}" in said
+    assert not out.exists()

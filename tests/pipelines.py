@@ -1,0 +1,112 @@
+"""Small pipelines of every supported family, randomly initialised: built, never downloaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from harness.targets.sd2_untrained import _tokenizer as clip_tokenizer
+
+CLIP = {
+    "vocab_size": 49408, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "max_position_embeddings": 77, "projection_dim": 32, "bos_token_id": 49406, "eos_token_id": 49407,
+    "pad_token_id": 49407,
+}  # fmt: skip
+UNET = {
+    "sample_size": 8, "block_out_channels": (32, 64), "layers_per_block": 1, "norm_num_groups": 8,
+    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
+    "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
+    "cross_attention_dim": 32, "attention_head_dim": 4,
+}  # fmt: skip
+
+
+def autoencoder(**more: Any) -> Any:
+    from diffusers import AutoencoderKL
+
+    return AutoencoderKL(
+        block_out_channels=(16, 32), down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2, latent_channels=4, norm_num_groups=8, sample_size=16,
+        **more,
+    )  # fmt: skip
+
+
+def stable_diffusion(prediction: str, linear: bool) -> Any:
+    """Return Stable Diffusion 1.x (convolutions project in attention) or 2.x (linear layers do)."""
+    from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    return StableDiffusionPipeline(
+        vae=autoencoder(), text_encoder=CLIPTextModel(CLIPTextConfig(**CLIP)), tokenizer=clip_tokenizer(),
+        unet=UNet2DConditionModel(**UNET, use_linear_projection=linear),
+        scheduler=DDIMScheduler(prediction_type=prediction, clip_sample=False, steps_offset=1),
+        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
+
+
+def stable_diffusion_xl() -> Any:
+    from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+    unet = UNET | {"cross_attention_dim": 64, "addition_embed_type": "text_time", "addition_time_embed_dim": 8}
+    return StableDiffusionXLPipeline(
+        vae=autoencoder(), text_encoder=CLIPTextModel(CLIPTextConfig(**CLIP)),
+        text_encoder_2=CLIPTextModelWithProjection(CLIPTextConfig(**CLIP)),
+        tokenizer=clip_tokenizer(), tokenizer_2=clip_tokenizer(),
+        unet=UNet2DConditionModel(
+            **unet, projection_class_embeddings_input_dim=32 + 6 * 8, use_linear_projection=True
+        ),
+        scheduler=EulerDiscreteScheduler(),
+        add_watermarker=False,
+    )  # fmt: skip
+
+
+def stable_diffusion_3() -> Any:
+    from diffusers import FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, StableDiffusion3Pipeline
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import CLIPTextConfig, CLIPTextModelWithProjection, T5Config, T5EncoderModel, T5TokenizerFast
+
+    letters = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)]
+    letters += [(chr(c), -3.0) for c in range(ord("a"), ord("z") + 1)]
+    words = Tokenizer(models.Unigram(letters, unk_id=2))
+    words.pre_tokenizer = pre_tokenizers.Metaspace()
+    words.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    t5 = {"vocab_size": len(letters), "d_model": 64, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4}
+    return StableDiffusion3Pipeline(
+        transformer=SD3Transformer2DModel(
+            sample_size=8, patch_size=2, in_channels=4, num_layers=2, attention_head_dim=8, num_attention_heads=4,
+            joint_attention_dim=64, caption_projection_dim=32, pooled_projection_dim=64, out_channels=4,
+            pos_embed_max_size=16,
+        ),
+        vae=autoencoder(shift_factor=0.06),
+        text_encoder=CLIPTextModelWithProjection(CLIPTextConfig(**CLIP)),
+        text_encoder_2=CLIPTextModelWithProjection(CLIPTextConfig(**CLIP)),
+        text_encoder_3=T5EncoderModel(T5Config(**t5, feed_forward_proj="gated-gelu")),
+        tokenizer=clip_tokenizer(), tokenizer_2=clip_tokenizer(),
+        tokenizer_3=T5TokenizerFast(tokenizer_object=words, eos_token="</s>", pad_token="<pad>", unk_token="<unk>"),
+        scheduler=FlowMatchEulerDiscreteScheduler(),
+    )  # fmt: skip
+
+
+FAMILIES: dict[str, Callable[[], Any]] = {
+    "sd1": lambda: stable_diffusion("epsilon", linear=False),
+    "sd2": lambda: stable_diffusion("epsilon", linear=True),
+    "sd2_v": lambda: stable_diffusion("v_prediction", linear=True),
+    "sdxl": stable_diffusion_xl,
+    "sd3": stable_diffusion_3,
+}
+COMPONENTS = {
+    "sd1": ["text_encoder", "unet"],
+    "sd2": ["text_encoder", "unet"],
+    "sd2_v": ["text_encoder", "unet"],
+    "sdxl": ["text_encoder", "text_encoder_2", "unet"],
+    "sd3": ["text_encoder", "text_encoder_2", "text_encoder_3", "transformer"],
+}
+
+
+def seeded(family: str) -> Any:
+    """Return a pipeline whose weights are the same every time."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return FAMILIES[family]()
