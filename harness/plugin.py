@@ -1,4 +1,4 @@
-"""pytest hooks: options, the `gate` fixture, live progress, lines and tables, and the update of baselines."""
+"""pytest hooks: the `gate` fixture, live progress, lines and tables, and the update of baselines."""
 
 from __future__ import annotations
 
@@ -9,85 +9,25 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from harness import options
 from harness.case import LAYERS, SELECTIONS
-from harness.errors import HarnessError, unknown
+from harness.errors import HarnessError
 from harness.gate import Gate
-from harness.targets import JUDGED, TARGETS
 from harness.verdict import baselines as stored
-from harness.verdict.judge import in_ci
 from pruners import METHODS
 
 if TYPE_CHECKING:
     from harness.record import Record
 
-# Tier → how many captions it measures unless told otherwise.
-TIERS = {"smoke": 16, "pr": 64, "full": 64}
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Declare the options; they select cases or scale the work."""
-    group = parser.getgroup("prunegate")
-    group.addoption("--target", default="scenes", help="what to prune: " + ", ".join(JUDGED))
-    group.addoption("--weights", type=Path, metavar="DIR", help="prune the pipeline that train-scenes wrote to DIR")
-    group.addoption("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda, cuda:1, …")
-    group.addoption(
-        "--tier",
-        default="pr",
-        choices=TIERS,
-        help="smoke: one case per method, 16 captions; pr: what fits three minutes; full: every method, finer levels",
-    )
-    group.addoption("--batch-size", type=int, default=32, help="pictures generated at once (default 32)")
-    group.addoption("--captions", type=int, help="how many of the held-out captions (default 64, smoke 16)")
-    group.addoption("--images", type=Path, metavar="DIR", help="keep every picture as a PNG under DIR")
-    group.addoption("--report", type=Path, metavar="DIR", help="where contact sheets go (default: prunegate-report)")
-    group.addoption("--store", type=Path, metavar="DIR", help="keep finished cases in DIR, and take them from there")
-    group.addoption("--baselines", type=Path, metavar="FILE", help="baselines file (default: baselines.json)")
-    group.addoption("--update-baselines", action="store_true", help="store the figures of the cases that ran")
-    group.addoption("--baseline-reason", metavar="TEXT", help="why the baselines change; kept with them")
-    group.addoption("--allow-improvements", action="store_true", help="cases that became better than stored pass")
-    group.addoption("--ci", action="store_true", help="UNDERPOWERED fails, as where the variable CI is set")
-    group.addoption(
-        "--calibrate-noise",
-        type=int,
-        metavar="K",
-        help="measure in K fresh processes with other threads and batches how far figures move, and store it",
-    )
+    options.declare(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Check the options before anything is loaded, and set up the session's state."""
-    option = config.option
-    if option.captions is None:
-        option.captions = TIERS[option.tier]
-    if hasattr(config, "workerinput"):
-        config.stash[_SESSION] = Session(config)
-        return
-    if option.target not in TARGETS:
-        raise pytest.UsageError(str(unknown("target", option.target, JUDGED)))
-    if option.target not in JUDGED:
-        raise pytest.UsageError(
-            f"there are no judges for the pictures of {option.target}; prune it with `python -m harness prune`"
-        )
-    if option.weights and not (option.weights / "pipeline" / "model_index.json").is_file():
-        raise pytest.UsageError(
-            f"--weights {option.weights} holds no pipeline; give the --out of `python -m harness train-scenes`"
-        )
-    if option.batch_size < 1:
-        raise pytest.UsageError(f"--batch-size is {option.batch_size}, wanted 1 or more")
-    writes = "--update-baselines" if option.update_baselines else "--calibrate-noise" if option.calibrate_noise else ""
-    if option.calibrate_noise is not None and option.calibrate_noise < 2:
-        raise pytest.UsageError(f"--calibrate-noise is {option.calibrate_noise}, wanted 2 processes or more")
-    if option.calibrate_noise and option.update_baselines:
-        raise pytest.UsageError("--calibrate-noise measures stored cases: run --update-baselines first, by itself")
-    if writes and not (option.baseline_reason or "").strip():
-        raise pytest.UsageError(f'{writes} wants --baseline-reason "why the figures change"')
-    if option.baseline_reason and not writes:
-        raise pytest.UsageError("--baseline-reason does nothing without --update-baselines or --calibrate-noise")
-    option.ci = option.ci or in_ci()
-    if writes and option.ci:
-        raise pytest.UsageError(f"baselines are not updated in CI: run {writes} on your machine and commit")
-    if getattr(option, "numprocesses", None) and getattr(option, "benchmark_json", None):
-        raise pytest.UsageError("--benchmark-json stays empty under -n, pytest-benchmark is off there: leave one out")
+    options.check(config)
     config.stash[_SESSION] = Session(config)
 
 
@@ -173,6 +113,32 @@ def _prepare(config: pytest.Config) -> None:
         except OSError as error:
             reason = f"nothing can be written to {probe.parent} ({error.strerror})"
             raise pytest.UsageError(f"{reason}; name another folder with {option}") from error
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    """With `--calibrate-noise`, measure the selected cases in processes of their own instead of here."""
+    config = session.config
+    option = config.option
+    if not option.calibrate_noise or not session.items or option.collectonly or hasattr(config, "workerinput"):
+        return None
+    from harness import closing, noise
+
+    ours = config.stash[_SESSION]
+    arguments = [str(argument) for argument in config.invocation_params.args]
+    try:
+        runs = noise.measure(
+            arguments, config.invocation_params.dir, option.calibrate_noise, option.batch_size, ours.line
+        )
+        settings = noise.settings(option.calibrate_noise, option.batch_size)
+        about = {"threads_and_batches": settings, **closing.provenance_of(option.baseline_reason)}
+        ours.line("standard deviations between runs:")
+        for line, accepted in noise.store(ours.baselines, runs, about):
+            ours.line(line)
+            session.testsfailed += not accepted
+    except HarnessError as error:
+        raise pytest.UsageError(str(error)) from error
+    return True
 
 
 @pytest.fixture(scope="session")

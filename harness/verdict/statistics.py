@@ -38,9 +38,9 @@ def difference(name: str, before: Record, after: Record) -> Difference:
     Both must be over the same captions, which is for the caller to know. Raises HarnessError where their numbers
     differ, or where a record was written without them.
     """
-    n = after.quality[name].n
+    counts = {r.quality[name].n if name in r.quality else 0 for r in (before, after)}
     first, second = (r.per_caption.get(name) or r.resampled.get(name) or [] for r in (before, after))
-    if before.quality[name].n != n or len(first) != len(second) or len(first) < 2:
+    if len(counts) != 1 or 0 in counts or len(first) != len(second) or len(first) < 2:
         raise HarnessError(
             f"{after.case}: {name} has {len(first)} and {len(second)} paired values, wanted as many, two or more; "
             "measure both runs with this version and the same --captions"
@@ -50,7 +50,7 @@ def difference(name: str, before: Record, after: Record) -> Difference:
     spread = math.sqrt(math.fsum((c - average) ** 2 for c in changes) / (len(changes) - 1))
     # Resamples spread like the metric itself, captions like its parts.
     se = spread if name in after.resampled else spread / math.sqrt(len(changes))
-    return Difference(after.quality[name].value - before.quality[name].value, se, min(n, len(changes)))
+    return Difference(after.quality[name].value - before.quality[name].value, se, min(*counts, len(changes)))
 
 
 def decide(worse_by: float, se: float, noise: float, tolerance: float, alpha: float, n: int) -> str:

@@ -22,6 +22,8 @@ def run_file(path: Path, shift: float = 0.0) -> Path:
             "fid": Measurement(17.0 + (level or 0), 1.0, 64),
             "clip": Measurement(sum(scores) / 64, 1.0, 64),
             "composition": Measurement(0.5, 0.1, 64),
+            "fid_dense": Measurement(5.0, 1.0, 64),
+            "drift": Measurement(1.0, 0.1, 64),
         }
         counts = {"parameters": 200, "targeted": 100, "zeros": 100 * (level or 0), "sparsity_targeted": level or 0.0}
         record = Record(
@@ -30,8 +32,8 @@ def run_file(path: Path, shift: float = 0.0) -> Path:
             {"keep": "0" * 64, "components": {"unet": counts}, "rounding": {"unet": 0.0}},
             {} if level is None else {"unet": level},
             quality, {}, 0, {}, None, "",
-            per_caption={"clip": scores, "composition": [0.0, 1.0] * 32},
-            resampled={"fid": [17.0 + i / 10 for i in range(8)]},
+            per_caption={"clip": scores, "composition": [0.0, 1.0] * 32, "drift": [1.0] * 64},
+            resampled={name: [17.0 + i / 10 for i in range(8)] for name in ("fid", "fid_dense")},
         )  # fmt: skip
         benchmarks.append({"extra_info": record.to_json() | {"known_to_a_later_version": 1}})
     benchmarks.append({"extra_info": {"ratio_to_dense": {}}})
@@ -50,7 +52,7 @@ def test_compare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "5 cases: 5 PASS" in capsys.readouterr().out
     assert main(["compare", str(before), str(after), "--markdown"]) == 1
     shown = capsys.readouterr().out
-    assert "| scenes-unet-magnitude-all-0.40 | +0.000 ± 0.000 | -1.000 ± 0.000 |" in shown
+    assert "| scenes-unet-magnitude-all-0.40 | +0.000 ± 0.000 | +0.000 ± 0.000 | -1.000 ± 0.000 |" in shown
     assert "REGRESSION (CLIP score)" in shown
     assert main(["compare", str(after), str(before)]) == 0
     assert "5 IMPROVED" in capsys.readouterr().out

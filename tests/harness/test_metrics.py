@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
+from torchmetrics.multimodal.clip_score import CLIPScore
 
+from harness.engine import Engine
 from harness.errors import HarnessError
 from harness.measurement import mean, share
+from harness.quality.clip import clip_scores
 from harness.quality.composition import Composition
-from harness.quality.fid import fid, reference, summarise
+from harness.quality.degenerate import degenerate
+from harness.quality.drift import drift
+from harness.quality.fid import between, fid, picks, reference, summarise
 from harness.quality.generate import quantised
+from harness.quality.judging import Opinion, merged
 
 
 class Flat(nn.Module):
@@ -90,3 +98,90 @@ def test_composition_ignores_what_a_scene_does_not_have() -> None:
 def test_quantised_rounds_and_clips() -> None:
     found = quantised(torch.tensor([-0.1, 0.0, 0.5, 0.999, 1.0, 2.0, math.nan]))
     assert found.tolist() == [0, 0, 128, 255, 255, 255, 0]
+
+
+@pytest.mark.parametrize("n", [5, 12, 13, 60])
+def test_fid_between_two_sets_equals_the_one_to_a_reference(n: int) -> None:
+    ours, theirs = sample(n, 0.3, 1), sample(n, 0.0, 2)
+    value, resamples = between(ours, theirs)
+    assert value == pytest.approx(fid(ours, reference(*summarise(theirs), n)).value, rel=1e-6)
+    # A resample takes the same captions of both.
+    chosen = picks(n)[17]
+    expected = fid(ours[chosen], reference(*summarise(theirs[chosen]), n)).value
+    assert resamples[17].item() == pytest.approx(expected, rel=1e-5, abs=1e-6)
+
+
+def test_fid_of_a_set_to_itself_is_nothing() -> None:
+    value, resamples = between(sample(64, 0.0, 1), sample(64, 0.0, 1))
+    assert abs(value) < 1e-8 and float(resamples.abs().max()) < 1e-8
+    with pytest.raises(HarnessError, match="two or more pictures of each kind"):
+        between(sample(4, 0.0, 1), sample(5, 0.0, 1))
+
+
+def test_drift_is_one_less_the_cosine_with_all_its_digits() -> None:
+    rng = torch.Generator().manual_seed(0)
+    a, b = (torch.nn.functional.normalize(torch.randn(7, 20, generator=rng, dtype=torch.float64)) for _ in "ab")
+    for i, found in enumerate(drift(a, b).tolist()):
+        cos = sum(x * y for x, y in zip(a[i].tolist(), b[i].tolist(), strict=True))
+        assert found == pytest.approx(100 * (1 - cos), abs=1e-10)
+    assert drift(a, a).tolist() == [0.0] * 7
+    near = torch.nn.functional.normalize(a + 1e-9 * b)
+    assert 0 < float(drift(near, a).max()) < 1e-14
+    with pytest.raises(HarnessError, match="pairs pictures"):
+        drift(a, b[:3])
+
+
+def test_degenerate_pictures_are_flat_or_not_finite() -> None:
+    made = torch.rand(5, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    made[1] = 0.5
+    made[2, 0, 0, 0] = math.nan
+    made[3] = 0.0
+    made[4, :2] = 0.25  # one channel alone still shows something
+    assert degenerate(made, quantised(made)).tolist() == [False, True, True, True, False]
+
+
+def test_opinions_merge_to_that_on_all_pictures() -> None:
+    rng = torch.Generator().manual_seed(0)
+    right = torch.rand(6, 9, generator=rng) > 0.1
+    whole = Opinion(
+        torch.randn(6, 5, generator=rng), torch.randn(6, 4, generator=rng), torch.randn(6, generator=rng),
+        Composition(right, torch.zeros(6, 9, dtype=torch.int64)),
+    )  # fmt: skip
+
+    def part(where: slice) -> Opinion:
+        composition = Composition(whole.composition.right[where], whole.composition.wanted[where])
+        return Opinion(whole.features[where], whole.embeddings[where], whole.clip[where], composition)
+
+    for cut in range(1, 6):
+        found = merged([part(slice(0, cut)), part(slice(cut, 6))])
+        assert torch.equal(found.features, whole.features) and torch.equal(found.clip, whole.clip)
+        assert torch.equal(found.embeddings, whole.embeddings)
+        assert found.composition.accuracy() == whole.composition.accuracy()
+
+
+def test_clip_score_equals_torchmetrics(engine: Engine) -> None:
+    scorer = engine.judges.clip
+    images = torch.randint(0, 256, (6, 3, 64, 64), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    captions = engine.captions[:6]
+
+    class Model(nn.Module):
+        config = SimpleNamespace(text_config=SimpleNamespace(max_position_embeddings=10_000))
+
+        def get_image_features(self, pixels: Tensor) -> Tensor:
+            return 3 * scorer.embed_image(pixels)
+
+        def get_text_features(self, tokens: Tensor, mask: Tensor) -> Tensor:
+            return 2 * scorer.embed_text(tokens)
+
+    def processor(text: Any = None, images: Any = None, **_: object) -> dict[str, Tensor]:
+        if images is not None:
+            return {"pixel_values": torch.stack(images).float() / 127.5 - 1}
+        tokens = scorer.tokens(text)
+        return {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
+
+    metric = CLIPScore(model_name_or_path=lambda: (Model(), processor))
+    with torch.inference_mode():
+        metric.update(list(images), captions)
+        ours = clip_scores(scorer, scorer.embed_image(images.float() / 127.5 - 1), captions)
+    # torchmetrics clamps the mean at 0; on noise it may be below.
+    assert max(0.0, ours.mean().item()) == pytest.approx(float(metric.compute()), abs=1e-4)

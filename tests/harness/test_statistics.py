@@ -10,12 +10,14 @@ from typing import cast
 
 import pytest
 
+from benchmarks.matrix import quality_cases
 from harness.errors import HarnessError
 from harness.measurement import Measurement
 from harness.record import Record
-from harness.verdict.baselines import load, noise, tolerance
+from harness.verdict.baselines import load
 from harness.verdict.compare import compare, failed, lines
-from harness.verdict.statistics import decide, difference, tail
+from harness.verdict.statistics import COMPARISONS, decide, difference, p_value, shaky, tail
+from harness.verdict.tolerances import TOLERANCES, noise, tolerance
 
 SHIPPED = load(Path(__file__).parents[2] / "baselines.json")
 
@@ -81,13 +83,15 @@ def record(
         "fid": Measurement(10.0, 1.0, n),
         "clip": Measurement(sum(clip) / n, 1.0, n),
         "composition": Measurement(0.5, 0.1, n),
+        "fid_dense": Measurement(5.0, 1.0, n),
+        "drift": Measurement(1.0, 0.1, n),
     }
     counts = {"parameters": 20, "targeted": 10, "zeros": zeros, "sparsity_targeted": zeros / 10}
     exact = {"keep": keep, "components": {"unet": counts}, "rounding": {"unet": 0.06}}
     return Record(
         case, "workload", exact, {"unet": 0.5}, quality, {}, 0, {}, None, "",
-        per_caption={"clip": clip, "composition": [0.0, 1.0] * (n // 2)},
-        resampled={"fid": [10.0 + i / 10 for i in range(8)]},
+        per_caption={"clip": clip, "composition": [0.0, 1.0] * (n // 2), "drift": [1.0] * n},
+        resampled={name: [10.0 + i / 10 for i in range(8)] for name in ("fid", "fid_dense")},
     )  # fmt: skip
 
 
@@ -149,7 +153,8 @@ def test_stored_tolerances_are_those_of_the_rule_and_above_the_noise() -> None:
             record = cast(Record, SimpleNamespace(case=case, quality=quality))
             for name, stored in entry["quality"].items():
                 assert stored["tolerance"] == tolerance(name, record)
-                assert stored["tolerance"] >= 3 * noise(name, record)
+                assert stored["tolerance"] >= 3 * stored["sigma_aa"]
+                assert "noise" in entry or stored["sigma_aa"] == round(noise(name, record), 6)
 
 
 def test_solved_weights_have_tolerances_that_grow_with_the_standard_error() -> None:
@@ -160,3 +165,13 @@ def test_solved_weights_have_tolerances_that_grow_with_the_standard_error() -> N
         found[method] = tolerance("fid", record), tolerance("composition", record)
     assert found.pop("sparsegpt") == found.pop("owl_sparsegpt") == (1.0, 0.0547)
     assert set(found.values()) == {(0.02, 0.02)}
+
+
+def test_the_number_of_comparisons_is_that_of_the_full_tier() -> None:
+    assert len(quality_cases("scenes", "full")) * len(TOLERANCES) * 2 == COMPARISONS
+
+
+def test_means_that_hide_movement_are_shaky() -> None:
+    assert not shaky(0.0, 2e-4, 0.02) and not shaky(0.007, 0.0, 0.02)
+    assert shaky(0.009, 0.0, 0.02) and shaky(0.0, 0.009, 0.02)
+    assert p_value(0.5, 0.0, 0.0, 64) == 0 and p_value(0.0, 1.0, 0.0, 64) == pytest.approx(0.5)

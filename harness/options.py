@@ -1,0 +1,81 @@
+"""The command line options: declare them, and refuse what cannot work before anything is loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.errors import unknown
+from harness.targets import JUDGED, TARGETS
+from harness.verdict.judge import in_ci
+
+# Tier → how many captions it measures unless told otherwise.
+TIERS = {"smoke": 16, "pr": 64, "full": 64}
+
+
+def declare(parser: pytest.Parser) -> None:
+    """Declare the options; they select cases or scale the work."""
+    group = parser.getgroup("prunegate")
+    group.addoption("--target", default="scenes", help="what to prune: " + ", ".join(JUDGED))
+    group.addoption("--weights", type=Path, metavar="DIR", help="prune the pipeline that train-scenes wrote to DIR")
+    group.addoption("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda, cuda:1, …")
+    group.addoption(
+        "--tier",
+        default="pr",
+        choices=TIERS,
+        help="smoke: one case per method, 16 captions; pr: what fits three minutes; full: every method, finer levels",
+    )
+    group.addoption("--batch-size", type=int, default=32, help="pictures generated at once (default 32)")
+    group.addoption("--captions", type=int, help="how many of the held-out captions (default 64, smoke 16)")
+    group.addoption("--images", type=Path, metavar="DIR", help="keep every picture as a PNG under DIR")
+    group.addoption("--report", type=Path, metavar="DIR", help="where contact sheets go (default: prunegate-report)")
+    group.addoption("--store", type=Path, metavar="DIR", help="keep finished cases in DIR, and take them from there")
+    group.addoption("--baselines", type=Path, metavar="FILE", help="baselines file (default: baselines.json)")
+    group.addoption("--update-baselines", action="store_true", help="store the figures of the cases that ran")
+    group.addoption("--baseline-reason", metavar="TEXT", help="why the baselines change; kept with them")
+    group.addoption("--allow-improvements", action="store_true", help="cases that became better than stored pass")
+    group.addoption("--ci", action="store_true", help="UNDERPOWERED fails, as where the variable CI is set")
+    group.addoption(
+        "--calibrate-noise",
+        type=int,
+        metavar="K",
+        help="measure in K fresh processes with other threads and batches how far figures move, and store it",
+    )
+
+
+def check(config: pytest.Config) -> None:
+    """Fill in what follows from other options. Raises UsageError, in one message, for what cannot work."""
+    option = config.option
+    if option.captions is None:
+        option.captions = TIERS[option.tier]
+    option.ci = option.ci or in_ci()
+    if hasattr(config, "workerinput"):
+        return
+    if option.target not in TARGETS:
+        raise pytest.UsageError(str(unknown("target", option.target, JUDGED)))
+    if option.target not in JUDGED:
+        raise pytest.UsageError(
+            f"there are no judges for the pictures of {option.target}; prune it with `python -m harness prune`"
+        )
+    if option.weights and not (option.weights / "pipeline" / "model_index.json").is_file():
+        raise pytest.UsageError(
+            f"--weights {option.weights} holds no pipeline; give the --out of `python -m harness train-scenes`"
+        )
+    if option.batch_size < 1:
+        raise pytest.UsageError(f"--batch-size is {option.batch_size}, wanted 1 or more")
+    writes = "--update-baselines" if option.update_baselines else "--calibrate-noise" if option.calibrate_noise else ""
+    if option.calibrate_noise is not None and option.calibrate_noise < 2:
+        raise pytest.UsageError(f"--calibrate-noise is {option.calibrate_noise}, wanted 2 processes or more")
+    if option.calibrate_noise and option.update_baselines:
+        raise pytest.UsageError("--calibrate-noise measures stored cases: run --update-baselines first, by itself")
+    if writes and not (option.baseline_reason or "").strip():
+        raise pytest.UsageError(f'{writes} wants --baseline-reason "why the figures change"')
+    if option.baseline_reason and not writes:
+        raise pytest.UsageError("--baseline-reason does nothing without --update-baselines or --calibrate-noise")
+    if writes and option.ci:
+        raise pytest.UsageError(f"baselines are not updated in CI: run {writes} on your machine and commit")
+    if getattr(option, "numprocesses", None) and option.calibrate_noise:
+        raise pytest.UsageError("--calibrate-noise runs processes of its own, one after the other: leave -n out")
+    if getattr(option, "numprocesses", None) and getattr(option, "benchmark_json", None):
+        raise pytest.UsageError("--benchmark-json stays empty under -n, pytest-benchmark is off there: leave one out")

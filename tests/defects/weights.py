@@ -1,0 +1,202 @@
+"""Wrong lines in calibration, the pruning core and surgery: which weights are zero, and what the others are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from harness import pipeline, pruning
+from harness.surgery import calibrate, inputs, layers, masks
+from harness.targets.base import Target
+from pruners import magnitude, random, select, sparsegpt, wanda
+from pruners.types import LayerStats, Pruned
+
+Patch = pytest.MonkeyPatch
+
+
+def threshold_one_decile_off(patch: Patch) -> None:
+    right = select.count
+    patch.setattr(select, "count", lambda sparsity, size: right(min(1.0, sparsity + 0.1), size))
+
+
+def threshold_a_fortieth_off(patch: Patch) -> None:
+    right = select.count
+    patch.setattr(select, "count", lambda sparsity, size: right(min(1.0, sparsity + 0.025), size))
+
+
+def one_weight_too_many(patch: Patch) -> None:
+    right = select.count
+    patch.setattr(select, "count", lambda sparsity, size: right(sparsity, size) + 1)
+
+
+def threshold_not_sorted(patch: Patch) -> None:
+    patch.setattr(select, "_largest_pruned", lambda scores, limits: [scores[:, k - 1 : k] for k in limits])
+    patch.setattr(torch.Tensor, "argsort", lambda self, dim, stable: torch.arange(self.shape[dim]).expand(self.shape))
+
+
+def largest_pruned(patch: Patch) -> None:
+    right = magnitude.by_layer
+    patch.setattr(magnitude, "by_layer", lambda weight, scores, levels: right(weight, -scores, levels))
+
+
+def mask_on_the_wrong_axis(patch: Patch) -> None:
+    right = magnitude.prune
+
+    def turned(weight: Tensor, stats: None, levels: list[float], seed: int) -> list[Pruned]:
+        keeps = [p.keep.reshape(weight.shape) for p in right(weight.T.contiguous(), stats, levels, seed)]
+        return [Pruned(keep, weight.where(keep, 0)) for keep in keeps]
+
+    patch.setattr(magnitude, "prune", turned)
+
+
+def groups_by_row(patch: Patch) -> None:
+    right = magnitude.prune
+
+    def by_row(weight: Tensor, stats: None, levels: list[float], seed: int) -> list[Pruned]:
+        rows = [right(row[None], stats, levels, seed)[0] for row in weight]
+        return [Pruned(torch.cat([r.keep for r in rows]), torch.cat([r.weight for r in rows]))]
+
+    patch.setattr(magnitude, "prune", by_row)
+
+
+def convolutions_left_out(patch: Patch) -> None:
+    patch.setitem(layers.KINDS, "all", (nn.Linear,))
+
+
+def mask_applied_to_a_copy(patch: Patch) -> None:
+    right = masks.weight_of
+    patch.setattr(masks, "weight_of", lambda layer: right(layer).detach().clone())
+
+
+def one_layer_left_dense(patch: Patch) -> None:
+    right = pipeline.prune
+
+    def partly(*arguments: Any) -> dict[str, dict[str, Pruned]]:
+        found = {component: dict(by_layer) for component, by_layer in right(*arguments).items()}
+        for by_layer in found.values():
+            by_layer.pop(next(name for name in by_layer if "attn" in name))
+        return found
+
+    patch.setattr(pipeline, "prune", partly)
+
+
+def text_encoder_left_dense(patch: Patch) -> None:
+    right = pipeline.prune
+    patch.setattr(pipeline, "prune", lambda *arguments: {"unet": right(*arguments)["unet"]})
+
+
+def norms_left_out(patch: Patch) -> None:
+    right = wanda.norms
+    patch.setattr(wanda, "norms", lambda weight, stats: torch.ones_like(right(weight, stats)))
+
+
+def norms_in_the_wrong_order(patch: Patch) -> None:
+    right = wanda.norms
+    patch.setattr(wanda, "norms", lambda weight, stats: right(weight, stats).flip(-1))
+
+
+def norms_on_the_wrong_axis(patch: Patch) -> None:
+    right = wanda.norms
+
+    def by_output(weight: Tensor, stats: LayerStats) -> Tensor:
+        found = right(weight, stats)
+        square = weight.shape[0] == weight.shape[1]
+        return found.reshape(1, -1, 1) if square else found
+
+    patch.setattr(wanda, "norms", by_output)
+
+
+def wanda_compared_over_the_layer(patch: Patch) -> None:
+    right = wanda.smallest_pruned
+    patch.setattr(
+        wanda,
+        "smallest_pruned",
+        lambda scores, levels: [k.view_as(scores) for k in right(scores.reshape(1, -1), levels)],
+    )
+
+
+def statistics_not_summed_up(patch: Patch) -> None:
+    patch.setattr(calibrate, "merge", lambda first, second: second)
+
+
+def convolution_not_unfolded(patch: Patch) -> None:
+    right = inputs._patches
+
+    def centre(layer: nn.Conv2d, x: Tensor) -> Tensor:
+        found = right(layer, x)
+        if layer.kernel_size != (3, 3):
+            return found
+        return found.unflatten(1, (-1, 9))[:, :, 4:5].expand(-1, -1, 9, -1).flatten(1, 2)
+
+    patch.setattr(inputs, "_patches", centre)
+
+
+def errors_not_spread(patch: Patch) -> None:
+    patch.setattr(torch.Tensor, "addmm_", lambda self, *arguments, **options: self)
+
+
+def damping_left_out(patch: Patch) -> None:
+    patch.setattr(sparsegpt, "DAMPING", 0.0)
+
+
+def masks_from_dense_weights_only(patch: Patch) -> None:
+    right = sparsegpt._stacked
+
+    def uncompensated(weight: Tensor, *rest: Any) -> list[Pruned]:
+        return [Pruned(p.keep, weight.where(p.keep, 0)) for p in right(weight, *rest)]
+
+    patch.setattr(sparsegpt, "_stacked", uncompensated)
+
+
+def owl_upside_down(patch: Patch) -> None:
+    right = pruning.owl
+    patch.setattr(
+        pruning, "owl", lambda shares, sizes, level: right({b: -share for b, share in shares.items()}, sizes, level)
+    )
+
+
+def owl_left_out(patch: Patch) -> None:
+    patch.setattr(pruning, "owl", lambda shares, sizes, level: dict.fromkeys(shares, level))
+
+
+def same_draw_for_every_layer(patch: Patch) -> None:
+    right = random.prune
+    patch.setattr(random, "prune", lambda weight, stats, levels, seed: right(weight, stats, levels, 0))
+
+
+def global_threshold_by_layer(patch: Patch) -> None:
+    patch.setattr(pruning, "by_global_threshold", lambda scores, level: dict.fromkeys(scores, level))
+
+
+def pattern_upside_down(patch: Patch) -> None:
+    right = wanda.smallest_pruned
+    patch.setattr(wanda, "smallest_pruned", lambda scores, levels: right(-scores, levels))
+
+
+def weights_not_restored(patch: Patch) -> None:
+    @contextmanager
+    def forgetful(components: Mapping[str, nn.Module], pruned: masks.Pruning) -> Iterator[None]:
+        for component, by_layer in pruned.items():
+            modules = dict(components[component].named_modules())
+            for name, one in by_layer.items():
+                weight = layers.weight_of(modules[name])
+                weight.data.copy_(one.weight.view_as(weight))
+        yield
+
+    patch.setattr(pipeline, "masked", forgetful)
+
+
+def pruned_weights_not_zeroed(patch: Patch) -> None:
+    right = pipeline.prune
+
+    def dense(target: Target, *rest: Any) -> masks.Pruning:
+        weights = {c: {n: layers.matrix(m) for n, m in layers.prunable(target.components[c], "all").items()}
+                   for c in target.components}  # fmt: skip
+        return {c: {n: Pruned(p.keep, weights[c][n]) for n, p in by.items()} for c, by in right(target, *rest).items()}
+
+    patch.setattr(pipeline, "prune", dense)
