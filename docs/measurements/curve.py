@@ -13,7 +13,13 @@ from pathlib import Path
 from harness.measurement import Measurement
 from harness.record import Record, read_records
 
-METRICS = (("fid", "FID", 2), ("clip", "CLIP score", 1), ("composition", "composition", 2))
+METRICS = (
+    ("fid", "FID", 2),
+    ("fid_dense", "FID to dense", 2),
+    ("clip", "CLIP score", 1),
+    ("composition", "composition", 2),
+    ("drift", "drift", 2),
+)
 
 
 def row(name: str, record: Record) -> str:

@@ -18,7 +18,15 @@ from harness import digests, files
 from harness.errors import HarnessError
 from harness.measurement import Measurement
 from harness.record import Record
-from harness.verdict.tolerances import LATENCY_NOISE, LATENCY_TOLERANCE, LOWER_IS_BETTER, TOLERANCES, noise, tolerance
+from harness.verdict.tolerances import (
+    LATENCY_NOISE,
+    LATENCY_TOLERANCE,
+    LOWER_IS_BETTER,
+    MEMORY_TOLERANCE,
+    TOLERANCES,
+    noise,
+    tolerance,
+)
 
 SCHEMA = 2
 UPDATE = '`pytest benchmarks --update-baselines --baseline-reason "why"`'
@@ -151,9 +159,8 @@ def _check(case: str, entry: Mapping[str, Any]) -> None:
         _check_figure(f"{case}: {name}", figure)
         if figure["direction"] not in ("lower", "higher"):
             raise ValueError(f"{case}: {name} has direction {figure['direction']!r}")
-    for name, megabytes in entry["memory"]["tensor_megabytes"].items():
-        if not isinstance(megabytes, int | float) or not 0 < megabytes < math.inf:
-            raise ValueError(f"{case}: memory in profile {name} is {megabytes!r}")
+    for figure in entry["memory"]["tensor_megabytes"].values():
+        _check_figure(f"{case}: memory", {"se": 0, "sigma_aa": 0, **figure})
     for counts in entry["memory"]["parameter_bytes"].values():
         int(counts["dense"]), int(counts["stored"])
 
@@ -175,7 +182,10 @@ def entry(record: Record, provenance: Mapping[str, Any], old: Mapping[str, Any] 
     """
     kept = old or {"memory": {"tensor_megabytes": {}}, "quality": {}}
     measured = kept["quality"] if "noise" in kept else {}
-    peak = {key_of(profile(record)): record.tensor_megabytes} if record.tensor_megabytes is not None else {}
+    peak: dict[str, Any] = {}
+    if record.tensor_megabytes is not None:
+        allowed = round(MEMORY_TOLERANCE * record.tensor_megabytes, 3)
+        peak[key_of(profile(record))] = {"value": record.tensor_megabytes, "tolerance": allowed}
     found = {
         "exact": record.exact,
         "degenerate": record.degenerate,

@@ -22,7 +22,6 @@ from harness.verdict.statistics import (
     p_value,
     shaky,
 )
-from harness.verdict.tolerances import MEMORY_TOLERANCE
 
 # A mask is stored as a SHA-256, or for calibrated methods as a longer sketch of which this share may differ.
 DIGEST_DIGITS = 64
@@ -189,11 +188,11 @@ def _memory(record: Record, stored: Mapping[str, Any]) -> tuple[Verdict | None, 
     peak = stored["tensor_megabytes"].get(key_of(profile(record)))
     if peak is None or record.tensor_megabytes is None:
         return None, f"memory was not compared: no baseline of {_words(profile(record))}"
-    change = record.tensor_megabytes / peak - 1
-    if abs(change) <= MEMORY_TOLERANCE:
+    change = record.tensor_megabytes - peak["value"]
+    if abs(change) <= peak["tolerance"]:
         return None, ""
-    line = f"generation needs {record.tensor_megabytes:.1f} MB of tensors at once, the baseline {peak:.1f}"
-    line += f" ({change:+.1%}, tolerance ±{MEMORY_TOLERANCE:.0%})"
+    line = f"generation needs {record.tensor_megabytes:.1f} MB of tensors at once, the baseline {peak['value']:.1f}"
+    line += f" ({change:+.1f}, tolerance ±{peak['tolerance']:.1f})"
     return Verdict(REGRESSION if change > 0 else IMPROVED, "memory", line), ""
 
 

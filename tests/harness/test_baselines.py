@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks.matrix import cost_cases, quality_cases
+from harness.measurement import Measurement
 from harness.record import Record
 from harness.verdict.baselines import Baselines, load
-from harness.verdict.judge import judge
+from harness.verdict.judge import judge, judge_latency
 from harness.verdict.tolerances import TOLERANCES
 from tests.shifting import shifted
 
@@ -25,7 +26,7 @@ def measured(baselines: Baselines) -> list[Record]:
             record = baselines.record(case, workload)
             assert record is not None
             (profile,) = entry["memory"]["tensor_megabytes"]
-            memory = entry["memory"]["tensor_megabytes"][profile]
+            memory = entry["memory"]["tensor_megabytes"][profile]["value"]
             conditions = baselines.profiles[profile]
             found.append(replace(record, tensor_megabytes=memory, conditions=conditions))
     return found
@@ -55,3 +56,17 @@ def test_shifted_by_tolerances_every_case_turns_red_or_stays(metric: str) -> Non
         better = shifted(SHIPPED, metric, tolerances)
         verdicts = {record.case: judge(record, better) for record in RECORDS}
         assert {verdict.kind for verdict in verdicts.values()} == {wanted}
+
+
+@pytest.mark.parametrize(("tolerances", "wanted"), [(0.5, "PASS"), (1.5, "REGRESSION")])
+def test_memory_and_latency_shifted_by_tolerances(tolerances: float, wanted: str) -> None:
+    for record in RECORDS:
+        entry = SHIPPED.cases[record.case][record.workload]
+        (peak,) = entry["memory"]["tensor_megabytes"].values()
+        assert record.tensor_megabytes is not None
+        more = replace(record, tensor_megabytes=record.tensor_megabytes + tolerances * peak["tolerance"])
+        assert judge(more, SHIPPED).kind == wanted
+    for case in cost_cases("scenes", "full"):
+        for profile, figure in SHIPPED.latency[case.id].items():
+            slower = Measurement(figure["value"] + tolerances * figure["tolerance"], 0.02, 12)
+            assert judge_latency(case, slower, SHIPPED.profiles[profile], SHIPPED).kind == wanted
