@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from benchmarks.claims import claims
-from benchmarks.matrix import cost_cases, quality_cases
+from benchmarks.matrix import cost_cases, external_cases, quality_cases
+from harness import options
+from harness.errors import HarnessError
+from harness.targets.index import components_of, name_of
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -22,6 +28,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give every test that asks for `case` or `cost_case` its cases, with their ids."""
     option = metafunc.config.option
+    if options.external(option):
+        _external(metafunc, option)
+        return
     if "case" in metafunc.fixturenames:
         cases = quality_cases(option.target, option.tier)
         metafunc.parametrize("case", cases, ids=[case.id for case in cases])
@@ -38,3 +47,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "cost_case" in metafunc.fixturenames:
         cases = cost_cases(option.target, option.tier)
         metafunc.parametrize("cost_case", cases, ids=[case.id for case in cases])
+
+
+def _external(metafunc: pytest.Metafunc, option: Any) -> None:
+    """Give a folder's pipeline the matrix for its components; claims and latency are about `scenes`."""
+    folder = Path(option.target)
+    try:
+        cases = external_cases(name_of(folder), components_of(folder), option.tier)
+    except HarnessError as error:
+        raise pytest.UsageError(str(error)) from error
+    for name, found in (("case", cases), ("claim", []), ("cost_case", [])):
+        if name in metafunc.fixturenames:
+            metafunc.parametrize(name, found, ids=[case.id for case in found])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from harness.case import Case
+from harness.case import Case, selection
 from pruners.levels import Level, Pattern
 
 Levels = tuple[Level | tuple[Level, Level], ...]
@@ -88,6 +89,23 @@ def quality_cases(target: str, tier: str) -> list[Case]:
         levels = dict.fromkeys((*always, *(full_only if tier == "full" else ())))
         for level in sorted(levels, key=_order):
             cases.append(Case(target, component, method, layers, level if isinstance(level, tuple) else (level,)))
+    return cases
+
+
+def external_cases(target: str, components: Sequence[str], tier: str) -> list[Case]:
+    """Return the cases of a pipeline with the given components, the dense one first.
+
+    The matrix of `scenes` with the transformer in the U-Net's place where there is one; further text encoders are
+    pruned like the first, by magnitude.
+    """
+    denoiser = next((name for name in components if not name.startswith("text_encoder")), "")
+    cases = [Case(target)]
+    for case in quality_cases(target, tier)[1:]:
+        wanted = [denoiser if name == "unet" else name for name in case.components]
+        if set(wanted) <= set(components):
+            cases.append(replace(case, component=selection(wanted)))
+        if case.method == "magnitude" and case.component == "text_encoder":
+            cases += [replace(case, component=name) for name in components if name.startswith("text_encoder_")]
     return cases
 
 

@@ -54,6 +54,9 @@ def parser() -> argparse.ArgumentParser:
     reference = commands.add_parser("reference", help="measure the feature statistics that FID compares with")
     reference.add_argument("--weights", type=Path, help="weights folder (default: the shipped one)")
     reference.add_argument("--pictures", type=int, default=10_000)
+    reference.add_argument("--images", type=Path, metavar="DIR", help="measure these pictures instead, with --scorer")
+    reference.add_argument("--scorer", type=Path, metavar="DIR", help="the CLIP that measures them")
+    reference.add_argument("--out", type=Path, metavar="FILE", help="where their statistics go (safetensors)")
 
     measure = commands.add_parser("measure-scenes", help="dense quality of the embedded model and of its judges")
     measure.add_argument("--weights", type=Path, help="weights folder (default: the shipped one)")
@@ -90,6 +93,8 @@ def main(arguments: list[str] | None = None) -> int:
 
             files.write(options.out, draw(read_records(options.run), options.layers))
             return 0
+        if options.command == "reference" and (options.images or options.scorer or options.out):
+            return _reference(options)
         from harness import model_card
 
         if options.command == "reference":
@@ -149,6 +154,19 @@ def _prune(options: argparse.Namespace) -> int:
     )  # fmt: skip
     request.case()
     print(f"saved in {export(request, lambda text: print(text, flush=True))}")
+    return 0
+
+
+def _reference(options: argparse.Namespace) -> int:
+    from harness.external import write_reference
+    from harness.quality.vision import ClipJudge
+    from harness.targets.base import choose_device, quiet
+
+    if not (options.images and options.scorer and options.out):
+        raise HarnessError("the statistics of pictures want --images DIR, --scorer DIR and --out FILE together")
+    quiet()
+    count = write_reference(options.images, ClipJudge(options.scorer, choose_device("auto")), options.out)
+    print(f"statistics of {count} pictures saved in {options.out}")
     return 0
 
 

@@ -28,16 +28,17 @@ def contact_sheets(records: list[Record], dense: Record | None, captions: list[s
         rows = sorted(members, key=lambda r: tuple(r.requested.values()))
         if dense is not None and rows[0].requested:
             rows = [dense, *rows]
-        labels = [
-            f"{'dense' if not r.requested else r.case.rpartition('-')[2]}\n"
-            f"composition {r.quality['composition'].value:.2f}\nFID {r.quality['fid'].value:.1f}"
-            for r in rows
-        ]
+        labels = ["\n".join(["dense" if not r.requested else r.case.rpartition("-")[2], *_labels(r)]) for r in rows]
         strips = [report / "rows" / f"{r.case}.png" for r in rows]
         path = report / f"contact-{group}.png"
         contact_sheet(list(zip(labels, strips, strict=True)), captions, group, path)
         written.append(path)
     return written
+
+
+def _labels(record: Record) -> list[str]:
+    shown = (("composition", "composition {:.2f}"), ("fid", "FID {:.1f}"), ("clip", "CLIP score {:.1f}"))
+    return [text.format(record.quality[name].value) for name, text in shown if name in record.quality][:2]
 
 
 def update(

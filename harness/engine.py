@@ -107,24 +107,32 @@ class Engine:
             return None
         if self._calibration is None or (need == "gram" and not self._calibration.about["gram"]):
             gram = "gram" in {need, *(needs(case.method) for case in self.planned)}
+            captions = self.calibration_captions()
             self._calibration = calibrate(
-                self.target, list(self.target.components), "all", calibration_captions(), gram, progress=self.progress
+                self.target, list(self.target.components), "all", captions, gram, progress=self.progress
             )
         return self._calibration.components
+
+    def calibration_captions(self) -> list[str]:
+        """Return the captions that statistics are taken on."""
+        return calibration_captions()
+
+    def warm_up(self) -> None:
+        """Load everything that cases need, so that what is wrong with it is said first."""
+        _ = self.target, self.judges, self.reference, self.workload(self.dense_case())
 
     def workload(self, case: Case) -> dict[str, Any]:
         """Return everything that two comparable runs of a case share; never our code, masks or pruned weights."""
         if needs(case.method) is None:
             return self._workload
-        return {**self._workload, "calibration": digests.of_value(calibration_captions())}
+        return {**self._workload, "calibration": digests.of_value(self.calibration_captions())}
 
     def workload_key(self, case: Case) -> str:
         """Return the first 16 digits of the workload's digest."""
         return digests.of_value(self.workload(case))[:16]
 
-    @cached_property
-    def _workload(self) -> dict[str, Any]:
-        weights = verified()
+    def common_workload(self) -> dict[str, Any]:
+        """Return what of a workload the target and its protocol make up."""
         scheduler = {k: v for k, v in self.target.pipeline.scheduler.config.items() if not k.startswith("_")}
         return {
             "target": self.name,
@@ -133,10 +141,13 @@ class Engine:
             "n": len(self.captions),
             "protocol": asdict(self.target.protocol),
             "scheduler": digests.of_value([type(self.target.pipeline.scheduler).__name__, scheduler]),
-            "judges": weights["judges"],
-            "reference": weights["reference"],
             "dtype": str(self.target.denoiser.dtype).removeprefix("torch."),
         }
+
+    @cached_property
+    def _workload(self) -> dict[str, Any]:
+        weights = verified()
+        return self.common_workload() | {"judges": weights["judges"], "reference": weights["reference"]}
 
     def conditions(self) -> dict[str, Any]:
         """Return what is recorded with a result but not compared: device, threads, batch size, versions."""

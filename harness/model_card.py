@@ -83,7 +83,7 @@ def dense(weights: Path | None, captions: int, steps: int | None, device: str, s
     yield f"{captions} held-out captions, {how}"
     real = real_pictures(scenes, REAL_SEED)
     opinion = judges.look(real, texts, scenes)
-    yield row("real pictures", opinion.composition) + f"  CLIP {figure(mean(opinion.clip), 2)}"
+    yield row("real pictures", opinion.composed) + f"  CLIP {figure(mean(opinion.clip), 2)}"
     reference = load_reference(folder / "reference" / "reference.safetensors")
     yield f"{'':<26} FID {figure(fid(opinion.features, reference), 3)}"
     retrieved = share(_retrieved(judges, real, texts, scenes))
@@ -91,19 +91,19 @@ def dense(weights: Path | None, captions: int, steps: int | None, device: str, s
     told_apart = share(_told_apart(judges, real, texts, scenes))
     yield f"{'':<26} right one of two twins {figure(told_apart, 3)}"
     opinion = judges.look(round_trip(target.pipeline.vae, real), texts, scenes)
-    yield row("autoencoder round trip", opinion.composition) + f"  CLIP {figure(mean(opinion.clip), 2)}"
+    yield row("autoencoder round trip", opinion.composed) + f"  CLIP {figure(mean(opinion.clip), 2)}"
     pictures = generate(target, texts, 64, lambda _: None)
     opinion = judges.look(pictures.images, texts, scenes)
-    yield row("dense model", opinion.composition) + f"  CLIP {figure(mean(opinion.clip), 2)}"
+    yield row("dense model", opinion.composed) + f"  CLIP {figure(mean(opinion.clip), 2)}"
     yield f"{'':<26} FID {figure(fid(opinion.features, reference), 3)}  degenerate {int(pictures.degenerate.sum())}"
-    for name, measured in opinion.composition.by_attribute().items():
+    for name, measured in opinion.composed.by_attribute().items():
         yield f"{'':<26} {name:<12} {figure(measured, 3)}"
     if sheet:
         contact_grid(pictures.images[:48], texts[:48], sheet)
     unseen = held_out("combination")[: captions // 2]
     texts, scenes = [caption for caption, _ in unseen], [scene for _, scene in unseen]
     made = generate(target, texts, 64, lambda _: None).images
-    yield row("unseen combinations", judges.look(made, texts, scenes).composition) + f"  n {len(unseen)}"
+    yield row("unseen combinations", judges.look(made, texts, scenes).composed) + f"  n {len(unseen)}"
 
 
 @torch.inference_mode()

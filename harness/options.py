@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,17 @@ TIERS = {"smoke": 16, "pr": 64, "full": 64}
 def declare(parser: pytest.Parser) -> None:
     """Declare the options; they select cases or scale the work."""
     group = parser.getgroup("prunegate")
-    group.addoption("--target", default="scenes", help="what to prune: " + ", ".join(JUDGED))
+    group.addoption(
+        "--target",
+        default="scenes",
+        help="what to prune: scenes, or a folder that diffusers saved (see --caption-file)",
+    )
+    group.addoption("--caption-file", type=Path, metavar="FILE", help="a folder's captions: .jsonl, or one per line")
+    group.addoption("--coco-annotations", type=Path, metavar="FILE", help="a folder's captions: COCO's captions_….json")
+    group.addoption("--scorer", type=Path, metavar="DIR", help="the CLIP that judges a folder's pictures")
+    group.addoption("--reference", type=Path, metavar="DIR|FILE", help="pictures for FID, or their statistics")
+    group.addoption("--protocol", default="pr", choices=("pr", "paper"), help="of a folder: pr 20 steps, paper 50")
+    group.addoption("--steps", type=int, help="of a folder: denoising steps in place of the protocol's")
     group.addoption("--weights", type=Path, metavar="DIR", help="prune the pipeline that train-scenes wrote to DIR")
     group.addoption("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda, cuda:1, …")
     group.addoption(
@@ -52,12 +63,7 @@ def check(config: pytest.Config) -> None:
     option.ci = option.ci or in_ci()
     if hasattr(config, "workerinput"):
         return
-    if option.target not in TARGETS:
-        raise pytest.UsageError(str(unknown("target", option.target, JUDGED)))
-    if option.target not in JUDGED:
-        raise pytest.UsageError(
-            f"there are no judges for the pictures of {option.target}; prune it with `python -m harness prune`"
-        )
+    _check_target(option)
     if option.weights and not (option.weights / "pipeline" / "model_index.json").is_file():
         raise pytest.UsageError(
             f"--weights {option.weights} holds no pipeline; give the --out of `python -m harness train-scenes`"
@@ -79,3 +85,45 @@ def check(config: pytest.Config) -> None:
         raise pytest.UsageError("--calibrate-noise runs processes of its own, one after the other: leave -n out")
     if getattr(option, "numprocesses", None) and getattr(option, "benchmark_json", None):
         raise pytest.UsageError("--benchmark-json stays empty under -n, pytest-benchmark is off there: leave one out")
+
+
+# Options that say how the pipeline in a folder is measured.
+OF_A_FOLDER = ("caption_file", "coco_annotations", "scorer", "reference", "steps")
+
+
+def external(option: Any) -> bool:
+    """Return whether the target is a folder of the user's."""
+    return option.target not in TARGETS
+
+
+def _check_target(option: Any) -> None:
+    if not external(option):
+        if option.target not in JUDGED:
+            raise pytest.UsageError(
+                f"there are no judges for the pictures of {option.target}; prune it with `python -m harness prune`"
+            )
+        for name in OF_A_FOLDER:
+            if getattr(option, name) is not None:
+                raise pytest.UsageError(f"--{name.replace('_', '-')} is of a folder, {option.target} has its own")
+        return
+    folder = Path(option.target)
+    if not folder.is_dir():
+        if "/" in option.target or option.target.startswith("."):
+            raise pytest.UsageError(f"--target {option.target} is not a folder; give one that diffusers saved")
+        raise pytest.UsageError(str(unknown("target", option.target, JUDGED)))
+    if not (folder / "model_index.json").is_file():
+        raise pytest.UsageError(f"--target {folder} has no model_index.json; give a folder that diffusers saved")
+    if (option.caption_file is None) == (option.coco_annotations is None):
+        raise pytest.UsageError(
+            "a folder wants captions: give --coco-annotations FILE or --caption-file FILE, one of them"
+        )
+    if option.scorer is None:
+        raise pytest.UsageError("a folder wants a judge: give --scorer DIR, a CLIP that transformers saved")
+    for name in OF_A_FOLDER[:-1]:
+        path = getattr(option, name)
+        if path is not None and not path.exists():
+            raise pytest.UsageError(f"--{name.replace('_', '-')} {path} does not exist")
+    if option.steps is not None and option.steps < 1:
+        raise pytest.UsageError(f"--steps is {option.steps}, wanted 1 or more")
+    if option.weights:
+        raise pytest.UsageError("--weights is of scenes: leave it or --target out")

@@ -23,6 +23,9 @@ from harness.record import Record
 from harness.surgery.masks import Pruning, census, keep_digest, masked, sketch
 from harness.targets.base import Target
 
+# In the order of reports.
+METRICS = ("fid", "fid_dense", "clip", "composition", "drift")
+
 
 @dataclass(frozen=True)
 class Run:
@@ -77,25 +80,25 @@ def run(case: Case, engine: Engine) -> Run:
         again = generate(engine.target, engine.captions, max(1, engine.batch_size // 2), engine.progress)
         dense = engine.judge(again.images)
     drifts = drift(opinion.embeddings, dense.embeddings)
-    distances = {
-        "fid": resampled(opinion.features, engine.reference),
-        "fid_dense": between(opinion.features, dense.features),
+    distances = {"fid_dense": between(opinion.features, dense.features)}
+    if engine.reference is not None:
+        distances["fid"] = resampled(opinion.features, engine.reference)
+    quality = {
+        name: Measurement(value, of.std().item(), len(pictures.images)) for name, (value, of) in distances.items()
     }
+    quality |= {"clip": mean(opinion.clip), "drift": mean(drifts)}
+    per_caption = {"clip": opinion.clip.tolist(), "drift": drifts.tolist()}
+    composition = opinion.composition
+    if composition is not None:
+        quality["composition"] = composition.accuracy()
+        per_caption["composition"] = composition.exact.int().tolist()
     record = Record(
         case=case.id,
         workload=engine.workload_key(case),
         exact=facts.exact,
         requested=case.requested,
-        quality={
-            **{
-                name: Measurement(value, of.std().item(), len(pictures.images))
-                for name, (value, of) in distances.items()
-            },
-            "clip": mean(opinion.clip),
-            "composition": opinion.composition.accuracy(),
-            "drift": mean(drifts),
-        },
-        attributes=opinion.composition.by_attribute(),
+        quality={name: quality[name] for name in METRICS if name in quality},
+        attributes=composition.by_attribute() if composition is not None else {},
         degenerate=int(pictures.degenerate.sum()),
         seconds={"prune": facts.seconds, "generate": generated_in},
         peak_megabytes=peak.megabytes,
@@ -103,11 +106,7 @@ def run(case: Case, engine: Engine) -> Run:
         tensor_megabytes=round(peak.tensors, 3),
         parameter_bytes=facts.parameter_bytes,
         conditions=engine.conditions(),
-        per_caption={
-            "clip": [round(score, 4) for score in opinion.clip.tolist()],
-            "composition": opinion.composition.exact.int().tolist(),
-            "drift": [round(moved, 4) for moved in drifts.tolist()],
-        },
+        per_caption={name: [round(value, 4) for value in values] for name, values in per_caption.items()},
         resampled={name: [round(value, 4) for value in of.tolist()] for name, (_, of) in distances.items()},
     )
     return Run(record, pictures.images)

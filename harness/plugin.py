@@ -146,15 +146,22 @@ def _engine(request: pytest.FixtureRequest) -> Any:
     import torch
 
     from harness.engine import Engine
+    from harness.external import ExternalEngine, Source
 
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if workers > 1:
         # Workers with as many threads each as there are cores wait for each other most of the time.
         torch.set_num_threads(max(1, torch.get_num_threads() // workers))
     option, ours = request.config.option, request.config.stash[_SESSION]
+    common = option.device, option.captions, option.batch_size, ours.progress
     try:
-        engine = Engine(option.target, option.device, option.captions, option.batch_size, ours.progress, option.weights)
-        _ = engine.target, engine.judges, engine.reference, engine.workload(engine.dense_case())
+        if options.external(option):
+            captions = option.caption_file or option.coco_annotations
+            source = Source(captions, option.scorer, option.reference, option.protocol, option.steps)
+            engine: Engine = ExternalEngine(Path(option.target), source, *common)
+        else:
+            engine = Engine(option.target, *common, option.weights)
+        engine.warm_up()
     except HarnessError as error:
         if hasattr(request.config, "workerinput"):
             raise

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -110,3 +112,40 @@ def seeded(family: str) -> Any:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return FAMILIES[family]()
+
+
+def save_clip_judge(folder: Path, seed: int = 1) -> None:
+    """Save a small CLIP, randomly initialised, as transformers does."""
+    from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel
+
+    vision = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+    vision |= {"image_size": 16, "patch_size": 4}
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        CLIPModel(CLIPConfig(text_config=CLIP, vision_config=vision, projection_dim=24)).save_pretrained(folder)
+    clip_tokenizer().save_pretrained(folder)
+    size = {"height": 16, "width": 16}
+    CLIPImageProcessorPil(size={"shortest_edge": 16}, crop_size=size).save_pretrained(folder)
+
+
+def save_coco(path: Path, images: int) -> None:
+    """Write annotations in COCO's format: two captions of every image, in an order of no meaning."""
+    colours, things = ("red", "green", "blue", "black"), ("dog", "cat", "bus", "cup", "kite")
+    annotations = [
+        {"id": 7 * i + k, "image_id": 1000 + i, "caption": f"A {colours[(i + k) % 4]} {things[i % 5]} number {i}. "}
+        for k in range(2)
+        for i in range(images)
+    ]
+    path.write_text(json.dumps({"info": {}, "images": [], "annotations": annotations}))
+
+
+def save_pictures(folder: Path, count: int) -> None:
+    """Write noise as PNG files of different sizes."""
+    import numpy
+    from PIL import Image
+
+    rng = numpy.random.default_rng(0)
+    folder.mkdir(parents=True)
+    for i in range(count):
+        pixels = rng.integers(0, 256, (20 + i % 3, 24, 3), dtype=numpy.uint8)
+        Image.fromarray(pixels).save(folder / f"{i:03d}.png")

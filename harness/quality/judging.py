@@ -23,20 +23,32 @@ class Opinion:
     """What the judges say of n pictures: the state of every metric, merged by putting batches behind each other.
 
     features: the reader's, `[n, d]`. embeddings: the judge CLIP's, unit vectors `[n, e]`. clip: `[n]`, 100·cos with the
-    caption. composition: per attribute. All on the CPU.
+    caption. composition: per attribute, None where the judge cannot tell. All on the CPU.
     """
 
     features: Tensor
     embeddings: Tensor
     clip: Tensor
-    composition: Composition
+    composition: Composition | None
+
+    @property
+    def composed(self) -> Composition:
+        """Return the composition. Raises HarnessError where the judge cannot tell."""
+        if self.composition is None:
+            raise HarnessError("this judge does not tell what a picture is composed of")
+        return self.composition
 
 
 def merged(parts: Sequence[Opinion]) -> Opinion:
     """Return the opinion on all pictures, in the order of the parts."""
-    right, wanted = (torch.cat([getattr(p.composition, name) for p in parts]) for name in ("right", "wanted"))
+    composed = [part.composition for part in parts if part.composition is not None]
+    composition = (
+        Composition(torch.cat([c.right for c in composed]), torch.cat([c.wanted for c in composed]))
+        if composed
+        else None
+    )
     features, embeddings, clip = (torch.cat([getattr(p, n) for p in parts]) for n in ("features", "embeddings", "clip"))
-    return Opinion(features, embeddings, clip, Composition(right, wanted))
+    return Opinion(features, embeddings, clip, composition)
 
 
 class Judges:

@@ -40,13 +40,14 @@ def draw(records: list[Record], layers: str = "all") -> str:
             lines.setdefault((component, method), []).append(record)
     if not lines:
         raise HarnessError(f"the file holds no case with the layers {layers!r}; try another --layers")
-    total = LEFT + len(PANELS) * (WIDTH + GAP)
+    panels = [(metric, title) for metric, title in PANELS if metric in records[0].quality]
+    total = LEFT + len(panels) * (WIDTH + GAP)
     n = records[0].quality["clip"].n
     svg = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {total} {TOP + HEIGHT + 76}" font-family="sans-serif" '
         f'font-size="12"><rect width="100%" height="100%" fill="white"/>'
     ]
-    for i, (metric, title) in enumerate(PANELS):
+    for i, (metric, title) in enumerate(panels):
         svg += _panel(LEFT + i * (WIDTH + GAP), metric, title, dense, lines)
     x = float(LEFT)
     for key in STYLES:

@@ -35,24 +35,29 @@ def zeros(record: Record) -> str:
 
 def columns(record: Record, level: str, verdict: str) -> str:
     """Return one row under `HEAD`: MB of tensors at once while generating, stored MB of parameters."""
-    q = record.quality
+    shown = dict.fromkeys(("fid", "clip", "composition"), "-")
+    decimals = {"fid": 2, "clip": 2, "composition": 3}
+    shown |= {name: figure(record.quality[name], decimals[name]) for name in shown if name in record.quality}
     seconds = f"{record.seconds['generate']:.1f}" if record.seconds else "kept"
     needed = "-" if record.tensor_megabytes is None else f"{record.tensor_megabytes:.1f}"
     stored = sum(counts["stored"] for counts in record.parameter_bytes.values()) / 1e6
     return (
-        f"{level:>13}  {figure(q['fid'], 2):>15}  {figure(q['clip'], 2):>13}  {figure(q['composition'], 3):>15}  "
-        f"{q['drift'].value:>6.2f}  {zeros(record):>6}  {seconds:>5}  {needed:>5}  {stored:>6.1f}  {verdict}"
+        f"{level:>13}  {shown['fid']:>15}  {shown['clip']:>13}  {shown['composition']:>15}  "
+        f"{record.quality['drift'].value:>6.2f}  {zeros(record):>6}  {seconds:>5}  {needed:>5}  {stored:>6.1f}  "
+        f"{verdict}"
     )
 
 
 def case_line(record: Record, verdict: str) -> str:
     """Return the line that is printed when a case is done."""
-    q = record.quality
+    labels = {"fid": ("FID", 6, 2), "clip": ("CLIP", 5, 2), "composition": ("composition", 0, 3)}
+    shown = [
+        f"{label} {record.quality[name].value:{width}.{decimals}f}"
+        for name, (label, width, decimals) in labels.items()
+        if name in record.quality
+    ]
     seconds = f"{record.seconds['generate']:4.1f} s" if record.seconds else "  kept"
-    return (
-        f"{record.case:<46} FID {q['fid'].value:6.2f}  CLIP {q['clip'].value:5.2f}  "
-        f"composition {q['composition'].value:.3f}  {seconds}  {verdict}"
-    )
+    return f"{record.case:<46} {'  '.join(shown)}  {seconds}  {verdict}"
 
 
 def tables(results: Iterable[tuple[Record, str]], dense: Record | None) -> list[str]:

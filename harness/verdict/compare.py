@@ -59,7 +59,7 @@ def compare(before: list[Record], after: list[Record]) -> list[Row]:
 
 def _row(old: Record, new: Record, alpha: float) -> Row:
     found, verdicts = [], {}
-    for name in TOLERANCES:
+    for name in (name for name in TOLERANCES if name in old.quality or name in new.quality):
         change = difference(name, old, new)
         found.append((name, change))
         worse_by = change.value if name in LOWER_IS_BETTER else -change.value

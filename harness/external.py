@@ -1,0 +1,162 @@
+"""The workbench for a pipeline of the user's: captions from a file, a CLIP as the judge, pictures as the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness import captions as written
+from harness import digests
+from harness.engine import CALIBRATION_CAPTIONS, Engine
+from harness.errors import HarnessError
+from harness.quality.fid import Reference, reference, summarise
+from harness.quality.judging import Opinion
+from harness.quality.vision import ClipJudge, open_all, pictures
+from harness.targets.base import Protocol, Target
+from harness.targets.folder import load
+from harness.targets.index import name_of
+
+# What the reference study generated with, and a faster one for every day.
+PROTOCOLS = {"paper": Protocol(50, 7.5, 20241117), "pr": Protocol(20, 7.5, 20241117)}
+
+
+@dataclass(frozen=True)
+class Source:
+    """What an external target is measured with.
+
+    captions: a file for `captions.read`. scorer: folder of a CLIP. reference: a folder of pictures, a file that
+    `python -m harness reference` wrote, or None: no FID to real pictures then. steps: in place of the protocol's.
+    """
+
+    captions: Path
+    scorer: Path
+    reference: Path | None
+    protocol: str
+    steps: int | None
+
+
+class ExternalEngine(Engine):
+    """As `Engine`, with everything but the method from the user."""
+
+    def __init__(
+        self, folder: Path, source: Source, device: str, captions: int, batch_size: int, progress: Callable[[str], None]
+    ) -> None:
+        """captions: how many of the file, see `captions.first`. Raises HarnessError for a file that has fewer."""
+        chosen, self._others = written.first(source.captions, captions)
+        super().__init__(name_of(folder), device, captions, batch_size, progress)
+        self.folder, self.source, self.scenes = folder, source, []
+        self.captions = [caption.text for caption in chosen]
+        self._chosen = chosen
+
+    @cached_property
+    def target(self) -> Target:
+        """The user's pipeline."""
+        self.progress(f"loading {self.folder}")
+        steps = {} if self.source.steps is None else {"num_inference_steps": self.source.steps}
+        found = replace(load(self.folder, self.device), name=self.name)
+        return replace(found, protocol=replace(PROTOCOLS[self.source.protocol], **steps))
+
+    @cached_property
+    def scorer(self) -> ClipJudge:
+        """The user's CLIP."""
+        found = ClipJudge(self.source.scorer, self.device)
+        for name, module in self.target.components.items():
+            if name.startswith("text_encoder"):
+                found.refuse(module)
+        return found
+
+    def judge(self, images: Tensor) -> Opinion:
+        """Return what the CLIP says of pictures of the captions, uint8 `[n, 3, h, w]`."""
+        return self.scorer.look(images, self.captions)
+
+    def warm_up(self) -> None:
+        """Load everything that cases need, so that what is wrong with it is said first."""
+        _ = self.target, self.scorer, self.reference, self.workload(self.dense_case())
+
+    def calibration_captions(self) -> list[str]:
+        """Return the captions behind the evaluated ones: neither seen nor described there."""
+        found = [caption.text for caption in self._others[:CALIBRATION_CAPTIONS]]
+        if not found:
+            raise HarnessError(
+                f"{self.source.captions} has no caption left to calibrate on; give more, or fewer --captions than all"
+            )
+        return found
+
+    @cached_property
+    def _reference(self) -> tuple[Reference, str] | None:
+        path = self.source.reference
+        if path is None:
+            return None
+        if path.is_dir():
+            files = pictures(path)
+            self.progress(f"features of {len(files)} reference pictures")
+            return measure(files, self.scorer), _digest(files)
+        return read_reference(path, self.scorer)
+
+    @property
+    def reference(self) -> Reference | None:  # type: ignore[override]
+        """Feature statistics of the reference pictures, None where none were given."""
+        return self._reference[0] if self._reference else None
+
+    @cached_property
+    def _workload(self) -> dict[str, Any]:
+        return self.common_workload() | {
+            "captions": written.digest(self._chosen),
+            "judges": self.scorer.digest,
+            "reference": self._reference[1] if self._reference else None,
+        }
+
+
+def measure(files: list[Path], scorer: ClipJudge) -> Reference:
+    """Return the feature statistics of picture files, read a batch at a time."""
+    return reference(*_moments(files, scorer), len(files))
+
+
+def _moments(files: list[Path], scorer: ClipJudge) -> tuple[Tensor, Tensor]:
+    return summarise(torch.cat([scorer.features(open_all(files[i : i + 64])) for i in range(0, len(files), 64)]))
+
+
+def _digest(files: list[Path]) -> str:
+    return digests.of_value([digests.of_file(path) for path in files])
+
+
+def write_reference(folder: Path, scorer: ClipJudge, path: Path) -> int:
+    """Measure a folder of pictures and keep the statistics; return how many there are."""
+    from safetensors.torch import save
+
+    from harness import files
+
+    found = pictures(folder)
+    mean, covariance = _moments(found, scorer)
+    about = {"extractor": scorer.digest, "pictures": _digest(found), "n": str(len(found))}
+    files.write(path, save({"mean": mean, "covariance": covariance}, about))
+    return len(found)
+
+
+def read_reference(path: Path, scorer: ClipJudge) -> tuple[Reference, str]:
+    """Return what `write_reference` kept, and the digest of its pictures.
+
+    Raises HarnessError where the file is missing, something else, or was made with another extractor.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as stream:
+            about: Mapping[str, str] = stream.metadata() or {}
+            found = reference(stream.get_tensor("mean"), stream.get_tensor("covariance"), int(about["n"]))
+        extractor, shown = about["extractor"], about["pictures"]
+    except (OSError, KeyError, ValueError, SafetensorError) as error:
+        raise HarnessError(
+            f"--reference {path} is neither a folder of pictures nor a file of `python -m harness reference` ({error})"
+        ) from error
+    if extractor != scorer.digest:
+        raise HarnessError(
+            f"--reference {path} was measured with another scorer; measure the pictures anew with this one"
+        )
+    return found, shown

@@ -1,0 +1,117 @@
+"""`--target FOLDER`: any diffusers pipeline with COCO captions, from the command line to a verdict and a green run."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.pipelines import save_clip_judge, save_coco, save_pictures, seeded
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two pipelines, a scorer, annotations and reference pictures."""
+    found = tmp_path_factory.mktemp("external")
+    for family in ("sd2", "sd3"):
+        seeded(family).save_pretrained(found / f"my-{family}", safe_serialization=True)
+    save_clip_judge(found / "scorer")
+    save_coco(found / "captions.json", 80)
+    save_pictures(found / "pictures", 40)
+    return found
+
+
+def gate(place: Path, *options: str, target: str = "my-sd2") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pytest", "benchmarks", f"--target={place / target}", "--steps=2", "--captions=8"]
+    command += [f"--scorer={place / 'scorer'}", f"--coco-annotations={place / 'captions.json'}"]
+    command += [f"--baselines={place / 'mine.json'}", f"--report={place / 'report'}", *options]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_from_annotations_to_a_green_run(place: Path) -> None:
+    paper = ("--protocol=paper", "--captions=32", "--steps=4", f"--reference={place / 'pictures'}")
+    paper += ("--tier=full", "-k", "linear and (magnitude-linear-0.50 or wanda-linear-0.30 or 0.475+0.35)")
+    found = gate(place, *paper, "--update-baselines", "--baseline-reason=first")
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert "my_sd2-both-magnitude-linear-0.475+0.35" in found.stdout
+    stored = json.loads((place / "mine.json").read_text())
+    cases = stored["cases"]
+    assert {"my_sd2-text_encoder-magnitude-linear-0.50", "my_sd2-unet-wanda-linear-0.30"} <= cases.keys()
+    (entry,) = cases["my_sd2-unet-wanda-linear-0.30"].values()
+    assert entry["quality"].keys() == {"fid", "fid_dense", "clip", "drift"} and entry["quality"]["clip"]["n"] == 32
+    assert {w["protocol"]["num_inference_steps"] for w in stored["workloads"].values()} == {4}
+    again = gate(place, *paper)
+    assert again.returncode == 0 and "PASS" in again.stdout, again.stdout + again.stderr
+    other = gate(place, *paper, "--steps=3")
+    assert other.returncode == 1 and "NOT COMPARED" in other.stdout
+
+
+def test_a_transformer_with_three_text_encoders(place: Path) -> None:
+    only = ("--tier=full", "-k", "magnitude-linear-0.50 or dense")
+    update = ("--update-baselines", "--baseline-reason=first")
+    found = gate(place, *only, *update, target="my-sd3")
+    assert found.returncode == 0, found.stdout + found.stderr
+    names = ("text_encoder", "text_encoder_2", "text_encoder_3", "transformer")
+    assert all(f"my_sd3-{name}-magnitude-linear-0.50" in found.stdout for name in names)
+    assert gate(place, *only, target="my-sd3").returncode == 0
+
+
+def test_reference_statistics_are_those_of_the_pictures(place: Path, tmp_path: Path) -> None:
+    from harness.__main__ import main
+
+    kept = tmp_path / "reference.safetensors"
+    measure = ["reference", "--images", str(place / "pictures"), "--out", str(kept)]
+    assert main([*measure, "--scorer", str(place / "scorer")]) == 0
+    only = ("-k", "dense", "--update-baselines", "--baseline-reason=x")
+    figures = []
+    for i, reference in enumerate((place / "pictures", kept)):
+        path = tmp_path / f"{i}.json"
+        assert gate(place, *only, f"--reference={reference}", f"--baselines={path}").returncode == 0
+        (entry,) = json.loads(path.read_text())["cases"]["my_sd2-none-dense-none-0.00"].values()
+        figures.append(entry["quality"]["fid"]["value"])
+    assert figures[0] == pytest.approx(figures[1], rel=1e-9) and figures[0] > 0
+    save_clip_judge(tmp_path / "other", seed=2)
+    found = gate(place, "-k", "dense", f"--reference={kept}", f"--scorer={tmp_path / 'other'}")
+    assert found.returncode != 0 and "was measured with another scorer" in found.stdout + found.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--coco-annotations=nowhere.json"], "--coco-annotations nowhere.json does not exist"),
+        (["--caption-file=README.md"], "give --coco-annotations FILE or --caption-file FILE"),
+        (["--scorer=docs"], "holds no CLIP"),
+        (["--reference=docs/ci.md"], "is neither a folder of pictures nor a file"),
+        (["--reference=benchmarks"], "holds 0 pictures"),
+        (["--captions=81"], "describes 80 pictures, --captions asks for 81"),
+        (["--steps=0"], "--steps is 0"),
+        (["--protocol=papers"], "invalid choice: 'papers'"),
+        (["--target=docs"], "has no model_index.json"),
+        (["--target=scnes"], "did you mean scenes"),
+        (["--target=./nowhere"], "is not a folder"),
+        (["--target=scenes"], "is of a folder, scenes has its own"),
+    ],
+)
+def test_what_is_wrong_is_one_message(place: Path, options: list[str], message: str) -> None:
+    found = gate(place, "-k", "dense", *options)
+    assert found.returncode == 4 and message in found.stdout + found.stderr
+    assert "Traceback" not in found.stdout + found.stderr
+
+
+def test_a_scorer_that_is_the_text_encoder_under_test_is_refused(place: Path, tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    save_clip_judge(tmp_path / "same")
+    weights = load_file(tmp_path / "same" / "model.safetensors")
+    encoder = load_file(place / "my-sd2" / "text_encoder" / "model.safetensors")
+    name = "text_model.embeddings.token_embedding.weight"
+    weights[name] = next(v for k, v in encoder.items() if k.endswith("token_embedding.weight")).to(torch.float32)
+    save_file(weights, tmp_path / "same" / "model.safetensors", {"format": "pt"})
+    found = gate(place, "-k", "dense", f"--scorer={tmp_path / 'same'}")
+    assert found.returncode == 4 and "give a CLIP of another family" in found.stdout + found.stderr
