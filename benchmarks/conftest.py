@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,9 +50,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def _external(metafunc: pytest.Metafunc, option: Any) -> None:
     """Give a folder's pipeline the matrix for its components; claims and latency are about `scenes`."""
-    folder = Path(option.target)
     try:
-        cases = external_cases(name_of(folder), components_of(folder), option.tier)
+        cases = external_cases(name_of(option.target), components_of(option.target_folder), option.tier)
     except HarnessError as error:
         raise pytest.UsageError(str(error)) from error
     for name, found in (("case", cases), ("claim", []), ("cost_case", [])):

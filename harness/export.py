@@ -24,6 +24,7 @@ from harness.targets import TARGETS, hub
 from harness.targets.base import Target, choose_device
 from harness.targets.base import load as load_target
 from harness.targets.folder import load as load_folder
+from harness.targets.index import is_hub_id
 from pruners.levels import Level, Pattern
 
 RECORD = "prunegate.json"
@@ -124,14 +125,14 @@ def _check_place(option: str, folder: Path) -> None:
 
 def open_target(request: Request) -> Target:
     """Load the request's target: a known name, a folder, or an id on the hub."""
-    if request.revision and not hub.is_id(request.target):
+    if request.revision and not is_hub_id(request.target):
         raise HarnessError(f"--revision is of a pipeline on the hub, and {request.target} is none: leave it out")
     device = choose_device(request.device)
     if request.target in TARGETS:
         return load_target(request.target, device)
     if Path(request.target).is_dir():
         return load_folder(Path(request.target), device)
-    if hub.is_id(request.target):
+    if is_hub_id(request.target):
         return hub.load(request.target, request.revision, device)
     if "/" in request.target or request.target.startswith("."):
         raise HarnessError(f"{request.target} is not a folder")

@@ -20,7 +20,6 @@ from harness.quality.judging import Opinion
 from harness.quality.vision import ClipJudge, open_all, pictures
 from harness.targets.base import Protocol, Target
 from harness.targets.folder import load
-from harness.targets.index import name_of
 
 # What the reference study generated with, and a faster one for every day.
 PROTOCOLS = {"paper": Protocol(50, 7.5, 20241117), "pr": Protocol(20, 7.5, 20241117)}
@@ -45,11 +44,21 @@ class ExternalEngine(Engine):
     """As `Engine`, with everything but the method from the user."""
 
     def __init__(
-        self, folder: Path, source: Source, device: str, captions: int, batch_size: int, progress: Callable[[str], None]
+        self,
+        name: str,
+        folder: Path,
+        source: Source,
+        device: str,
+        captions: int,
+        batch_size: int,
+        progress: Callable[[str], None],
     ) -> None:
-        """captions: how many of the file, see `captions.first`. Raises HarnessError for a file that has fewer."""
+        """name: in ids. captions: how many of the file, see `captions.first`.
+
+        Raises HarnessError for a file that has fewer.
+        """
         chosen, self._others = written.first(source.captions, captions)
-        super().__init__(name_of(folder), device, captions, batch_size, progress)
+        super().__init__(name, device, captions, batch_size, progress)
         self.folder, self.source, self.scenes = folder, source, []
         self.captions = [caption.text for caption in chosen]
         self._chosen = chosen

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from harness.errors import unknown
+from harness.errors import HarnessError, unknown
 from harness.targets import JUDGED, TARGETS
+from harness.targets.index import is_hub_id
 from harness.verdict.judge import in_ci
 
 # Tier → how many captions it measures unless told otherwise.
@@ -21,8 +22,9 @@ def declare(parser: pytest.Parser) -> None:
     group.addoption(
         "--target",
         default="scenes",
-        help="what to prune: scenes, or a folder that diffusers saved (see --caption-file)",
+        help="what to prune: scenes, a folder that diffusers saved, or a hub id",
     )
+    group.addoption("--revision", metavar="REV", help="branch, tag or commit of a hub id")
     group.addoption("--caption-file", type=Path, metavar="FILE", help="a folder's captions: .jsonl, or one per line")
     group.addoption("--coco-annotations", type=Path, metavar="FILE", help="a folder's captions: COCO's captions_….json")
     group.addoption("--scorer", type=Path, metavar="DIR", help="the CLIP that judges a folder's pictures")
@@ -88,7 +90,7 @@ def check(config: pytest.Config) -> None:
 
 
 # Options that say how the pipeline in a folder is measured.
-OF_A_FOLDER = ("caption_file", "coco_annotations", "scorer", "reference", "steps")
+OF_A_FOLDER = ("caption_file", "coco_annotations", "scorer", "reference", "steps", "revision")
 
 
 def external(option: Any) -> bool:
@@ -106,20 +108,35 @@ def _check_target(option: Any) -> None:
             if getattr(option, name) is not None:
                 raise pytest.UsageError(f"--{name.replace('_', '-')} is of a folder, {option.target} has its own")
         return
-    folder = Path(option.target)
+    option.target_folder = folder = Path(option.target)
+    if not folder.is_dir() and is_hub_id(option.target):
+        _check_source(option)
+        from harness.targets.hub import fetch
+
+        try:
+            option.target_folder = fetch(option.target, option.revision)
+        except HarnessError as error:
+            raise pytest.UsageError(str(error)) from error
+        return
+    if option.revision:
+        raise pytest.UsageError(f"--revision is of a pipeline on the hub, and {option.target} is none: leave it out")
     if not folder.is_dir():
         if "/" in option.target or option.target.startswith("."):
             raise pytest.UsageError(f"--target {option.target} is not a folder; give one that diffusers saved")
         raise pytest.UsageError(str(unknown("target", option.target, JUDGED)))
     if not (folder / "model_index.json").is_file():
         raise pytest.UsageError(f"--target {folder} has no model_index.json; give a folder that diffusers saved")
+    _check_source(option)
+
+
+def _check_source(option: Any) -> None:
     if (option.caption_file is None) == (option.coco_annotations is None):
         raise pytest.UsageError(
             "a folder wants captions: give --coco-annotations FILE or --caption-file FILE, one of them"
         )
     if option.scorer is None:
         raise pytest.UsageError("a folder wants a judge: give --scorer DIR, a CLIP that transformers saved")
-    for name in OF_A_FOLDER[:-1]:
+    for name in ("caption_file", "coco_annotations", "scorer", "reference"):
         path = getattr(option, name)
         if path is not None and not path.exists():
             raise pytest.UsageError(f"--{name.replace('_', '-')} {path} does not exist")

@@ -13,6 +13,7 @@ from harness import options
 from harness.case import LAYERS, SELECTIONS
 from harness.errors import HarnessError
 from harness.gate import Gate
+from harness.targets.index import name_of
 from harness.verdict import baselines as stored
 from pruners import METHODS
 
@@ -158,7 +159,7 @@ def _engine(request: pytest.FixtureRequest) -> Any:
         if options.external(option):
             captions = option.caption_file or option.coco_annotations
             source = Source(captions, option.scorer, option.reference, option.protocol, option.steps)
-            engine: Engine = ExternalEngine(Path(option.target), source, *common)
+            engine: Engine = ExternalEngine(name_of(option.target), option.target_folder, source, *common)
         else:
             engine = Engine(option.target, *common, option.weights)
         engine.warm_up()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,11 @@ def load(folder: Path, device: torch.device) -> Target:
         raise HarnessError(f"{folder} has no safetensors files; save the pipeline with safe_serialization=True")
     try:
         pipeline = DiffusionPipeline.from_pretrained(
-            folder, dtype=_stored_dtype(weights), use_safetensors=True, local_files_only=True
+            folder,
+            dtype=_stored_dtype(weights),
+            use_safetensors=True,
+            local_files_only=True,
+            low_cpu_mem_usage=find_spec("accelerate") is not None,
         ).to(device)
     except (
         OSError,

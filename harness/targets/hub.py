@@ -12,23 +12,17 @@ from harness.targets import folder
 from harness.targets.base import Target, quiet
 
 
-def is_id(name: str) -> bool:
-    """Return whether a name looks like `owner/model`, and not like a path."""
-    owner, slash, model = name.partition("/")
-    return bool(owner.strip(".~") and slash and model) and "/" not in model
+def fetch(name: str, revision: str | None) -> Path:
+    """Fetch what diffusers needs of a pipeline, safetensors only, into the hub's cache; return its folder there.
 
-
-def load(name: str, revision: str | None, device: torch.device) -> Target:
-    """Fetch what diffusers needs of a pipeline, safetensors only, and load it. No code of the repository is run.
-
-    revision: a branch, tag or commit; None is the main branch. Raises HarnessError where the hub cannot be reached and
-    the cache does not have it, where there is no such pipeline or revision, and as `folder.load` does.
+    revision: a branch, tag or commit; None is the main branch. No code of the repository is run. Raises HarnessError
+    where the hub cannot be reached and the cache does not have it, and where there is no such pipeline or revision.
     """
     quiet()
     from diffusers import DiffusionPipeline
 
     try:
-        found = DiffusionPipeline.download(name, revision=revision, use_safetensors=True, trust_remote_code=False)
+        return Path(DiffusionPipeline.download(name, revision=revision, use_safetensors=True, trust_remote_code=False))
     except (OSError, ValueError, RuntimeError) as error:
         # What follows in brackets is about the library's own options and stack trace.
         reason = next(iter(str(error).splitlines()), type(error).__name__).split(" (")[0]
@@ -36,4 +30,9 @@ def load(name: str, revision: str | None, device: torch.device) -> Target:
             f"{name} cannot be fetched from the hub ({reason}); check its name, --revision and the network, or give a "
             "folder that save_pretrained of diffusers wrote"
         ) from error
-    return replace(folder.load(Path(found), device), name=f"{name}@{revision}" if revision else name)
+
+
+def load(name: str, revision: str | None, device: torch.device) -> Target:
+    """Fetch a pipeline and load it. Raises HarnessError as `fetch` and `folder.load` do."""
+    found = folder.load(fetch(name, revision), device)
+    return replace(found, name=f"{name}@{revision}" if revision else name)

@@ -1,4 +1,4 @@
-"""What can be said of a pipeline's folder without loading anything: how ids name it, and which components it has."""
+"""What can be said of a pipeline without loading it: what kind of name it has, and which components."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from harness.case import COMPONENTS
 from harness.errors import HarnessError
 
 
-def name_of(folder: Path) -> str:
-    """Return how ids name a pipeline's folder: without "-", which parts the fields."""
-    return re.sub(r"[^A-Za-z0-9_.]+", "_", folder.resolve().name)
+def name_of(target: str) -> str:
+    """Return how ids name a pipeline, by its folder or by its hub id: without "-", which parts the fields."""
+    name = Path(target).resolve().name if Path(target).exists() else target.rpartition("/")[2]
+    return re.sub(r"[^A-Za-z0-9_.]+", "_", name)
 
 
 def components_of(folder: Path) -> list[str]:
@@ -27,3 +28,9 @@ def components_of(folder: Path) -> list[str]:
     if not found:
         raise HarnessError(f"{folder / 'model_index.json'} lists none of {', '.join(COMPONENTS)}")
     return found
+
+
+def is_hub_id(name: str) -> bool:
+    """Return whether a name looks like `owner/model`, and not like a path."""
+    owner, slash, model = name.partition("/")
+    return bool(owner.strip(".~") and slash and model) and "/" not in model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = tmp_path_factory.mktemp("external")
     for family in ("sd2", "sd3"):
         seeded(family).save_pretrained(found / f"my-{family}", safe_serialization=True)
+    # What the hub's cache holds of a pipeline that was fetched once.
+    cached = found / "cache" / "hub" / "models--nobody--tiny-sd"
+    seeded("sd2").save_pretrained(cached / "snapshots" / ("a" * 40), safe_serialization=True)
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text("a" * 40)
     save_clip_judge(found / "scorer")
     save_coco(found / "captions.json", 80)
     save_pictures(found / "pictures", 40)
@@ -27,10 +33,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def gate(place: Path, *options: str, target: str = "my-sd2") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pytest", "benchmarks", f"--target={place / target}", "--steps=2", "--captions=8"]
+    name = target if "/" in target else str(place / target)
+    command = [sys.executable, "-m", "pytest", "benchmarks", f"--target={name}", "--steps=2", "--captions=8"]
     command += [f"--scorer={place / 'scorer'}", f"--coco-annotations={place / 'captions.json'}"]
     command += [f"--baselines={place / 'mine.json'}", f"--report={place / 'report'}", *options]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    environment = os.environ | {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(place / "cache")}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
 
 def test_from_annotations_to_a_green_run(place: Path) -> None:
@@ -59,6 +67,13 @@ def test_a_transformer_with_three_text_encoders(place: Path) -> None:
     names = ("text_encoder", "text_encoder_2", "text_encoder_3", "transformer")
     assert all(f"my_sd3-{name}-magnitude-linear-0.50" in found.stdout for name in names)
     assert gate(place, *only, target="my-sd3").returncode == 0
+
+
+def test_a_pipeline_of_the_hub_is_named_by_its_id(place: Path) -> None:
+    found = gate(place, "-k", "dense", "--update-baselines", "--baseline-reason=x", target="nobody/tiny-sd")
+    assert found.returncode == 0 and "tiny_sd-none-dense-none-0.00" in found.stdout, found.stdout + found.stderr
+    found = gate(place, "-k", "dense", "--revision=abc", target="nobody/tiny-sd")
+    assert found.returncode == 4 and "cannot be fetched from the hub" in found.stderr
 
 
 def test_reference_statistics_are_those_of_the_pictures(place: Path, tmp_path: Path) -> None:
@@ -94,6 +109,8 @@ def test_reference_statistics_are_those_of_the_pictures(place: Path, tmp_path: P
         (["--target=docs"], "has no model_index.json"),
         (["--target=scnes"], "did you mean scenes"),
         (["--target=./nowhere"], "is not a folder"),
+        (["--target=nobody/nothing"], "nobody/nothing cannot be fetched from the hub"),
+        (["--revision=abc"], "--revision is of a pipeline on the hub"),
         (["--target=scenes"], "is of a folder, scenes has its own"),
     ],
 )
