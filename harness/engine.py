@@ -19,7 +19,7 @@ from harness.case import Case
 from harness.errors import HarnessError
 from harness.pruning import Statistics, needs
 from harness.quality.fid import Reference, load_reference
-from harness.quality.generate import generate
+from harness.quality.generate import Kept, generate
 from harness.quality.judging import Judges, Opinion
 from harness.record import Record
 from harness.scenes.captions import Scene, held_out, sample_captions
@@ -66,6 +66,8 @@ class Engine:
         # The cases that are to come, and what has been pruned for them in advance: key → level → layer → `Pruned`.
         self.planned: Sequence[Case] = ()
         self.pruned: dict[tuple[str, str, str], dict[Level, dict[str, Pruned]]] = {}
+        # Where the batches of the case that is being measured are kept, by the name of the generation; None: nowhere.
+        self.batches: Callable[[str], Kept | None] = lambda _: None
         self._calibration: Calibration | None = None
         self.device = choose_device(device)
         chosen = held_out()[:captions]

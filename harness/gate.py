@@ -68,7 +68,7 @@ class Gate:
         from harness import files
         from harness.pipeline import run
         from harness.report.pictures import row_of, save_all
-        from harness.store import Store
+        from harness.store import Batches, Store
 
         place = self.report / "rows" / f"{case.id}.png"
         store = Store(self.store) if self.store else None
@@ -78,17 +78,25 @@ class Gate:
         if kept:
             files.write(place, kept[1])
             self.engine.records[case] = kept[0]
+            opinion = store.opinion(key) if store and case == self.engine.dense_case() else None
+            if opinion:
+                self.engine.dense = opinion
             return kept[0]
         progress = self.engine.progress
         self.engine.progress = lambda text: progress(f"{case.id}: {text}")
+        if self.store:
+            folder = self.store
+            self.engine.batches = lambda arm: Batches(folder, key, arm)
         try:
             done = run(case, self.engine)
         finally:
-            self.engine.progress = progress
+            self.engine.progress, self.engine.batches = progress, lambda _: None
         self.engine.records[case] = done.record
         row = row_of(done.images)
         files.write(place, row)
         if store:
+            if case == self.engine.dense_case():
+                store.put_opinion(key, self.engine.dense)
             store.put(key, done.record, row)
         if self.images:
             save_all(done.images, self.engine.captions, self.images / case.id)

@@ -19,7 +19,7 @@ from harness.pruning import Statistics, needs, prune, prune_component, rounding
 from harness.quality.drift import drift
 from harness.quality.fid import between, resampled
 from harness.quality.generate import generate
-from harness.record import Record
+from harness.record import REUSED, Record
 from harness.surgery.masks import Pruning, census, keep_digest, masked, sketch
 from harness.targets.base import Target
 
@@ -69,15 +69,19 @@ def run(case: Case, engine: Engine) -> Run:
     """Prune, generate and measure. The target leaves as dense as it came."""
     # Before anything is pruned: pruned pictures are compared with the dense model's, those with its own (null arm).
     dense = None if case == engine.dense_case() else engine.dense
+    kept = engine.batches("pictures")
     with pruned(case, engine) as facts, peak_memory(engine.device) as peak:
         start = time.perf_counter()
-        pictures = generate(engine.target, engine.captions, engine.batch_size, engine.progress)
-        generated_in = time.perf_counter() - start
+        pictures = generate(engine.target, engine.captions, engine.batch_size, engine.progress, kept)
+        seconds = {"prune": facts.seconds, "generate": time.perf_counter() - start}
+    # What was measured over a part of the batches says nothing of all.
+    whole = not (kept and kept.used)
     engine.progress("judging")
     opinion = engine.judge(pictures.images)
     if dense is None:
         engine.dense = opinion
-        again = generate(engine.target, engine.captions, max(1, engine.batch_size // 2), engine.progress)
+        half = max(1, engine.batch_size // 2)
+        again = generate(engine.target, engine.captions, half, engine.progress, engine.batches("null"))
         dense = engine.judge(again.images)
     drifts = drift(opinion.embeddings, dense.embeddings)
     distances = {"fid_dense": between(opinion.features, dense.features)}
@@ -100,10 +104,10 @@ def run(case: Case, engine: Engine) -> Run:
         quality={name: quality[name] for name in METRICS if name in quality},
         attributes=composition.by_attribute() if composition is not None else {},
         degenerate=int(pictures.degenerate.sum()),
-        seconds={"prune": facts.seconds, "generate": generated_in},
-        peak_megabytes=peak.megabytes,
-        peak_of=peak.of,
-        tensor_megabytes=round(peak.tensors, 3),
+        seconds=seconds if whole else {},
+        peak_megabytes=peak.megabytes if whole else None,
+        peak_of=peak.of if whole else REUSED,
+        tensor_megabytes=round(peak.tensors, 3) if whole else None,
         parameter_bytes=facts.parameter_bytes,
         conditions=engine.conditions(),
         per_caption={name: [round(value, 4) for value in values] for name, values in per_caption.items()},

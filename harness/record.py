@@ -10,6 +10,9 @@ from typing import Any
 from harness.errors import HarnessError
 from harness.measurement import Measurement
 
+# In place of what was measured in a run that has ended.
+REUSED = "not measured: kept from an earlier run"
+
 
 @dataclass(frozen=True)
 class Record:

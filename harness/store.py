@@ -7,16 +7,23 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 from PIL import Image
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 
 from harness import digests, files
 from harness.case import Case
 from harness.engine import Engine
-from harness.record import Record
+from harness.errors import HarnessError
+from harness.quality.composition import Composition
+from harness.quality.generate import Pictures
+from harness.quality.judging import Opinion
+from harness.record import REUSED, Record
 
 # What happens after a record is made cannot change it.
 AFTER = (
@@ -35,7 +42,6 @@ AFTER = (
 )
 # Recorded with a result; what they change is rounding, which the measured noise covers.
 ROUNDING = ("threads", "cores", "batch_size")
-REUSED = "not measured: kept from an earlier run"
 
 
 @cache
@@ -48,7 +54,7 @@ def code_digest() -> str:
 
 
 class Store:
-    """A folder with one JSON file and one row of pictures per finished case."""
+    """A folder with one JSON file and one row of pictures per finished case, and the batches of those that are not."""
 
     def __init__(self, folder: Path) -> None:
         """folder: is made when the first case is finished."""
@@ -73,6 +79,54 @@ class Store:
         return replace(record, seconds={}, peak_megabytes=None, peak_of=REUSED), row
 
     def put(self, key: str, record: Record, row: bytes) -> None:
-        """Keep a finished case. Raises HarnessError where the folder cannot be written, or the disk is full."""
+        """Keep a finished case, and let go of its batches. Raises HarnessError where that fails, as on a full disk."""
         files.write(self.folder / f"{key}.png", row)
         files.write(self.folder / f"{key}.json", json.dumps(record.to_json(), allow_nan=False))
+        shutil.rmtree(self.folder / f"{key}.batches", ignore_errors=True)
+
+    def put_opinion(self, key: str, opinion: Opinion) -> None:
+        """Keep what the judges say of the dense pictures, which every other case is compared with."""
+        composition = opinion.composition
+        tensors = {name: getattr(opinion, name).contiguous() for name in ("features", "embeddings", "clip")}
+        if composition is not None:
+            tensors |= {"right": composition.right.contiguous(), "wanted": composition.wanted.contiguous()}
+        files.write(self.folder / f"{key}.safetensors", save(tensors))
+
+    def opinion(self, key: str) -> Opinion | None:
+        """Return what `put_opinion` kept, or None: a file that is damaged is none."""
+        try:
+            found = load((self.folder / f"{key}.safetensors").read_bytes())
+            composition = Composition(found["right"], found["wanted"]) if "right" in found else None
+            return Opinion(found["features"], found["embeddings"], found["clip"], composition)
+        except (OSError, KeyError, SafetensorError):
+            return None
+
+
+class Batches:
+    """The batches of a case that is not finished: a killed run loses the one in flight. used: whether any was there."""
+
+    def __init__(self, folder: Path, key: str, arm: str) -> None:
+        """folder: the store's. arm: which of the case's generations."""
+        self.folder, self.used = folder / f"{key}.batches" / arm, False
+
+    def get(self, first: int, count: int) -> Pictures | None:
+        """Return a batch, or None where it is not there or damaged."""
+        try:
+            found = load((self.folder / f"{first}-{count}.safetensors").read_bytes())
+            made = Pictures(found["images"], found["degenerate"])
+        except (OSError, KeyError, SafetensorError):
+            return None
+        self.used = True
+        return made
+
+    def put(self, first: int, made: Pictures) -> None:
+        """Keep a batch. Raises HarnessError where it cannot be written."""
+        content = save({"images": made.images.contiguous(), "degenerate": made.degenerate.contiguous()})
+        path = self.folder / f"{first}-{len(made.images)}.safetensors"
+        try:
+            files.write(path, content)
+        except HarnessError as error:
+            # Another worker has finished the same case just now, and let go of its batches.
+            if not isinstance(error.__cause__, FileNotFoundError):
+                raise
+            files.write(path, content)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -21,6 +22,18 @@ class Pictures:
 
     images: Tensor
     degenerate: Tensor
+
+
+class Kept(Protocol):
+    """Batches that an earlier run, which was killed, has left. used: whether any of them was."""
+
+    used: bool
+
+    def get(self, first: int, count: int) -> Pictures | None:
+        """Return the pictures of so many captions from that one on, or None."""
+
+    def put(self, first: int, made: Pictures) -> None:
+        """Keep a batch."""
 
 
 def latents(target: Target, captions: Sequence[str]) -> Tensor:
@@ -44,24 +57,30 @@ def quantised(images: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def generate(target: Target, captions: Sequence[str], batch_size: int, progress: Progress) -> Pictures:
+def generate(
+    target: Target, captions: Sequence[str], batch_size: int, progress: Progress, kept: Kept | None = None
+) -> Pictures:
     """Generate one picture per caption with the target's protocol.
 
-    progress is told after every denoising step.
+    progress is told after every denoising step. kept: where every batch is looked up, and kept when it is done.
     """
     protocol = target.protocol
     starts = latents(target, captions)
-    images, nothing = [], []
+    done: list[Pictures] = []
     batches = range(0, len(captions), batch_size)
     for first in batches:
         part = slice(first, first + batch_size)
+        found = kept.get(first, len(captions[part])) if kept else None
+        if found is not None:
+            done.append(found)
+            continue
 
         def told(
-            pipeline: object, step: int, time: object, kept: dict[str, Tensor], first: int = first
+            pipeline: object, step: int, time: object, state: dict[str, Tensor], first: int = first
         ) -> dict[str, Tensor]:
             progress(f"{min(first + batch_size, len(captions))}/{len(captions)} pictures, "
                      f"step {step + 1}/{protocol.num_inference_steps}")  # fmt: skip
-            return kept
+            return state
 
         made = target.pipeline(
             prompt=list(captions[part]),
@@ -71,6 +90,8 @@ def generate(target: Target, captions: Sequence[str], batch_size: int, progress:
             output_type="pt",
             callback_on_step_end=told,
         ).images.cpu()
-        images.append(quantised(made))
-        nothing.append(degenerate(made, images[-1]))
-    return Pictures(torch.cat(images), torch.cat(nothing))
+        whole = quantised(made)
+        done.append(Pictures(whole, degenerate(made, whole)))
+        if kept:
+            kept.put(first, done[-1])
+    return Pictures(torch.cat([part.images for part in done]), torch.cat([part.degenerate for part in done]))

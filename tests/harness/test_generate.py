@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 import torch
 
 from harness.case import Case
@@ -9,6 +12,7 @@ from harness.engine import Engine
 from harness.pipeline import run
 from harness.pruning import prune
 from harness.quality.generate import generate, latents
+from harness.store import Batches
 from harness.surgery.masks import masked
 
 
@@ -55,3 +59,28 @@ def test_progress_is_told(engine: Engine) -> None:
     told: list[str] = []
     generate(engine.target, engine.captions[:3], 2, told.append)
     assert told[0] == "2/3 pictures, step 1/8" and told[-1] == "3/3 pictures, step 8/8" and len(told) == 16
+
+
+def test_a_killed_run_repeats_the_batch_in_flight_alone(engine: Engine, tmp_path: Path) -> None:
+    captions = engine.captions[:7]
+    whole = generate(engine.target, captions, 2, quiet)
+    seen: list[str] = []
+
+    def killed(text: str) -> None:
+        seen.append(text)
+        if text.startswith("6/7") and text.endswith("step 3/8"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        generate(engine.target, captions, 2, killed, Batches(tmp_path, "key", "pictures"))
+    damaged = tmp_path / "key.batches" / "pictures" / "2-2.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:40])
+    seen.clear()
+    kept = Batches(tmp_path, "key", "pictures")
+    again = generate(engine.target, captions, 2, seen.append, kept)
+    # The first of four batches was kept, the second damaged, the third in flight, the fourth never begun.
+    assert {text.partition(" ")[0] for text in seen} == {"4/7", "6/7", "7/7"} and kept.used
+    assert torch.equal(again.images, whole.images) and torch.equal(again.degenerate, whole.degenerate)
+    third = Batches(tmp_path, "key", "pictures")
+    generate(engine.target, captions, 2, quiet, third)
+    assert third.used and not Batches(tmp_path, "other", "pictures").get(0, 2)

@@ -17,9 +17,12 @@ pytest_plugins = ["harness.plugin"]
 
 @pytest.fixture(scope="session")
 def _engine(request):
+    import torch
     from harness.case import Case
+    from harness.quality.judging import Opinion
     option = request.config.option
     return SimpleNamespace(
+        dense=Opinion(torch.zeros(2, 3), torch.zeros(2, 3), torch.zeros(2), None), batches=None,
         dense_record=None, records={}, progress=lambda text: None, captions=["one", "two"],
         workload=lambda case: {"toy": 1},
         workload_key=lambda case: os.environ.get("TOY_WORKLOAD", "toyworkload"), dense_case=lambda: Case("scenes"),

@@ -32,12 +32,16 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return found
 
 
-def gate(place: Path, *options: str, target: str = "my-sd2") -> subprocess.CompletedProcess[str]:
+def arguments(place: Path, *options: str, target: str = "my-sd2") -> list[str]:
     name = target if "/" in target else str(place / target)
-    command = [sys.executable, "-m", "pytest", "benchmarks", f"--target={name}", "--steps=2", "--captions=8"]
-    command += [f"--scorer={place / 'scorer'}", f"--coco-annotations={place / 'captions.json'}"]
-    command += [f"--baselines={place / 'mine.json'}", f"--report={place / 'report'}", *options]
+    found = [sys.executable, "-m", "pytest", "benchmarks", f"--target={name}", "--steps=2", "--captions=8"]
+    found += [f"--scorer={place / 'scorer'}", f"--coco-annotations={place / 'captions.json'}"]
+    return [*found, f"--baselines={place / 'mine.json'}", f"--report={place / 'report'}", *options]
+
+
+def gate(place: Path, *options: str, target: str = "my-sd2") -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(place / "cache")}
+    command = arguments(place, *options, target=target)
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -132,3 +136,45 @@ def test_a_scorer_that_is_the_text_encoder_under_test_is_refused(place: Path, tm
     save_file(weights, tmp_path / "same" / "model.safetensors", {"format": "pt"})
     found = gate(place, "-k", "dense", f"--scorer={tmp_path / 'same'}")
     assert found.returncode == 4 and "give a CLIP of another family" in found.stdout + found.stderr
+
+
+def test_killed_at_any_moment_it_ends_as_if_it_had_not_been(place: Path, tmp_path: Path) -> None:
+    options = (
+        "-k",
+        "dense or unet-magnitude-all-0.30 or unet-wanda-all",
+        "--tier=full",
+        "--batch-size=2",
+        "--steps=20",
+    )
+    options += ("--update-baselines", "--baseline-reason=x")
+
+    def figures(path: Path) -> object:
+        cases = json.loads(path.read_text())["cases"]
+        return {case: {key: e["quality"] for key, e in by.items()} for case, by in cases.items()}
+
+    assert gate(place, *options, f"--baselines={tmp_path / 'whole.json'}").returncode == 0
+    killed = (*options, f"--store={tmp_path / 'store'}", f"--baselines={tmp_path / 'killed.json'}")
+    kept = 0
+    for seconds in (9, 10, 11):
+        command = arguments(place, *killed)
+        with pytest.raises(subprocess.TimeoutExpired):
+            subprocess.run(command, cwd=ROOT, capture_output=True, timeout=seconds, check=False)  # ends with SIGKILL
+        now = len(list((tmp_path / "store").rglob("*.safetensors"))) + len(list((tmp_path / "store").glob("*.json")))
+        assert now >= kept and not (tmp_path / "killed.json").exists()
+        kept = now
+    assert kept > 0
+    found = gate(place, *killed)
+    assert found.returncode == 0 and " kept  stored" in found.stdout, found.stdout
+    assert figures(tmp_path / "killed.json") == figures(tmp_path / "whole.json")
+    assert not list((tmp_path / "store").glob("*.batches"))
+
+
+def test_a_full_disk_is_one_message_and_leaves_a_store_that_opens(place: Path, tmp_path: Path) -> None:
+    options = ("-k", "dense", "--batch-size=2", "--update-baselines", "--baseline-reason=x")
+    options += (f"--store={tmp_path / 'store'}", f"--baselines={tmp_path / 'mine.json'}")
+    # No file may grow beyond 1 kB: a batch of pictures does not fit.
+    limited = ["bash", "-c", 'ulimit -f 1; exec "$@"', "-", *arguments(place, *options, "-p", "no:cacheprovider")]
+    found = subprocess.run(limited, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert found.returncode != 0 and "cannot be written" in found.stdout, found.stdout + found.stderr
+    assert "Traceback" not in found.stdout and not (tmp_path / "mine.json").exists()
+    assert gate(place, *options).returncode == 0
