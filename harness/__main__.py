@@ -58,6 +58,11 @@ def parser() -> argparse.ArgumentParser:
     reference.add_argument("--scorer", type=Path, metavar="DIR", help="the CLIP that measures them")
     reference.add_argument("--out", type=Path, metavar="FILE", help="where their statistics go (safetensors)")
 
+    captions = commands.add_parser("captions", help="fix a subset of a caption file, by ids and without the texts")
+    captions.add_argument("file", type=Path, help="COCO's captions_….json, .jsonl, or one caption per line")
+    captions.add_argument("--captions", type=int, required=True, metavar="N", help="how many")
+    captions.add_argument("--out", type=Path, required=True, metavar="FILE", help="for --caption-subset")
+
     measure = commands.add_parser("measure-scenes", help="dense quality of the embedded model and of its judges")
     measure.add_argument("--weights", type=Path, help="weights folder (default: the shipped one)")
     measure.add_argument("--captions", type=int, default=1000, help="how many of the held-out list")
@@ -85,6 +90,13 @@ def main(arguments: list[str] | None = None) -> int:
             return _train(options)
         if options.command == "prune":
             return _prune(options)
+        if options.command == "captions":
+            from harness.captions import first, write_subset
+
+            chosen, _ = first(options.file, options.captions)
+            write_subset(options.out, chosen)
+            print(f"{len(chosen)} captions of {len({c.image for c in chosen})} pictures in {options.out}")
+            return 0
         if options.command == "compare":
             return _compare(options)
         if options.command == "curves":

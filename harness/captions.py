@@ -1,15 +1,16 @@
-"""Captions from the user's file: COCO annotations, JSON lines or plain text; a fixed subset, one per picture."""
+"""Captions from the user's file: COCO annotations, JSON lines or plain text; fixed subsets, by ids alone."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import digests
+from harness import digests, files
 from harness.errors import HarnessError
 
 SEED = 20241117
@@ -64,7 +65,7 @@ def _entry(entry: dict[str, Any], place: int) -> Caption:
 
 
 def ordered(captions: Sequence[Caption]) -> list[Caption]:
-    """Return one caption of every picture in an order that depends on ids alone.
+    """Return captions in an order that depends on ids alone: one of every picture, then a second of every one, ….
 
     The first n of it are the fixed subset of that size: subsets nest, and the order of the file does not matter.
     """
@@ -72,23 +73,68 @@ def ordered(captions: Sequence[Caption]) -> list[Caption]:
     def place(caption: Caption) -> bytes:
         return hashlib.sha256(f"{SEED}:{caption.id}".encode()).digest()
 
-    by_image: dict[str, Caption] = {}
+    seen: Counter[str] = Counter()
+    rounds: dict[Caption, int] = {}
     for caption in sorted(captions, key=place):
-        by_image.setdefault(caption.image, caption)
-    return list(by_image.values())
+        rounds[caption] = seen[caption.image]
+        seen[caption.image] += 1
+    return sorted(rounds, key=lambda caption: rounds[caption])
 
 
-def first(path: Path, n: int) -> tuple[list[Caption], list[Caption]]:
-    """Return the first n captions of a file in the fixed order, and those behind them.
+def first(path: Path, n: int, subset: Path | None = None) -> tuple[list[Caption], list[Caption]]:
+    """Return the first n captions of a file in the fixed order, and those behind them that describe other pictures.
 
-    Raises HarnessError where the file describes fewer pictures.
+    subset: a file that `write_subset` wrote, whose captions are taken instead. Raises HarnessError where the file has
+    fewer, lacks captions of the subset, or has other texts for them.
     """
     found = ordered(read(path))
-    if len(found) < n:
+    wanted = found if subset is None else _resolved(subset, found, path)
+    if len(wanted) < n:
         raise HarnessError(
-            f"{path} describes {len(found)} pictures, --captions asks for {n}: give fewer or another file"
+            f"{subset or path} has {len(wanted)} captions, --captions asks for {n}: give fewer or another file"
         )
-    return found[:n], found[n:]
+    described = {caption.image for caption in wanted[:n]}
+    return wanted[:n], [caption for caption in found if caption.image not in described]
+
+
+def write_subset(path: Path, captions: Sequence[Caption]) -> None:
+    """Keep which captions were taken, by id, with a digest of their texts: never the texts, which are not ours."""
+    entries = [[caption.id, caption.image] for caption in captions]
+    files.write(path, json.dumps({"captions": entries, "digest": digest(captions)}, indent=1) + "\n")
+
+
+def read_subset(path: Path) -> tuple[list[tuple[str, str]], str]:
+    """Return (id, image) of the captions of a subset, and the digest of their texts. Raises HarnessError otherwise."""
+    try:
+        content = json.loads(path.read_text())
+        return [(str(own), str(image)) for own, image in content["captions"]], str(content["digest"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise HarnessError(
+            f"{path} is not a subset of captions; write one with `python -m harness captions FILE --out {path}`"
+        ) from error
+
+
+def _resolved(subset: Path, captions: Sequence[Caption], path: Path) -> list[Caption]:
+    wanted, texts = read_subset(subset)
+    known = {(caption.id, caption.image): caption for caption in captions}
+    missing = [pair[0] for pair in dict.fromkeys(wanted) if pair not in known]
+    if missing:
+        named = ", ".join(missing[:3]) + (", …" if missing[3:] else "")
+        raise HarnessError(
+            f"{path} lacks {len(missing)} of the {len(wanted)} captions of {subset} (ids {named}): give the annotation "
+            "file that the subset was made from"
+        )
+    found = [known[pair] for pair in wanted]
+    if digest(found) != texts:
+        raise HarnessError(f"{path} has other texts than {subset} was made from: give that version of the file")
+    return found
+
+
+def pictures_of(captions: Sequence[Caption]) -> list[int] | None:
+    """Return for every caption which picture it describes, as a number from 0; None where no two share one."""
+    numbers: dict[str, int] = {}
+    found = [numbers.setdefault(caption.image, len(numbers)) for caption in captions]
+    return found if len(numbers) < len(found) else None
 
 
 def digest(captions: Sequence[Caption]) -> str:

@@ -30,9 +30,12 @@ def of_value(value: Any) -> str:
 
 def of_tensors(tensors: Iterable[tuple[str, Tensor]]) -> str:
     """Return the SHA-256 over names, shapes, dtypes and contents, in the order given."""
+    import torch
+
     digest = hashlib.sha256()
     for name, tensor in tensors:
         plain = tensor.detach().cpu().contiguous()
         digest.update(f"{name}{tuple(plain.shape)}{plain.dtype}".encode())
-        digest.update(plain.numpy().tobytes())
+        # As bytes: numpy knows no bfloat16.
+        digest.update(plain.view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

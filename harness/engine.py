@@ -20,7 +20,8 @@ from harness.errors import HarnessError
 from harness.pruning import Statistics, needs
 from harness.quality.fid import Reference, load_reference
 from harness.quality.generate import Kept, generate
-from harness.quality.judging import Judges, Opinion
+from harness.quality.judging import Judges, Opinion, Seen
+from harness.quality.prompts import Prompts
 from harness.record import Record
 from harness.scenes.captions import Scene, held_out, sample_captions
 from harness.scenes.weights import JUDGES, REFERENCE, list_files, verified
@@ -68,6 +69,10 @@ class Engine:
         self.pruned: dict[tuple[str, str, str], dict[Level, dict[str, Pruned]]] = {}
         # Where the batches of the case that is being measured are kept, by the name of the generation; None: nowhere.
         self.batches: Callable[[str], Kept | None] = lambda _: None
+        # What is known of the pictures of a model, by the digest of its pruned weights; None: nobody keeps it.
+        self.seen: Callable[[str], Seen | None] | None = None
+        # For every caption which picture it describes, where several describe one.
+        self.groups: list[int] | None = None
         self._calibration: Calibration | None = None
         self.device = choose_device(device)
         chosen = held_out()[:captions]
@@ -102,6 +107,11 @@ class Engine:
     def reference(self) -> Reference:
         """Feature statistics of the reference pictures."""
         return load_reference(REFERENCE)
+
+    @property
+    def prompts(self) -> Prompts | None:
+        """Captions that were encoded before; None: the pipeline encodes them every time."""
+        return None
 
     def statistics(self, need: str | None) -> Statistics | None:
         """Return component → layer → calibration statistics, taken once; need: None, "squares" or "gram"."""

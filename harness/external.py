@@ -17,8 +17,10 @@ from harness.engine import CALIBRATION_CAPTIONS, Engine
 from harness.errors import HarnessError
 from harness.quality.fid import Reference, reference, summarise
 from harness.quality.judging import Opinion
+from harness.quality.prompts import Prompts
 from harness.quality.vision import ClipJudge, open_all, pictures
 from harness.targets.base import Protocol, Target
+from harness.targets.base import load as built
 from harness.targets.folder import load
 
 # What the reference study generated with, and a faster one for every day.
@@ -31,6 +33,8 @@ class Source:
 
     captions: a file for `captions.read`. scorer: folder of a CLIP. reference: a folder of pictures, a file that
     `python -m harness reference` wrote, or None: no FID to real pictures then. steps: in place of the protocol's.
+    subset: which captions of the file, a file of `captions.write_subset`; None: the fixed order decides. dtype: of all
+    components, None as stored. channels_last: lay the weights of convolutions out so.
     """
 
     captions: Path
@@ -38,6 +42,9 @@ class Source:
     reference: Path | None
     protocol: str
     steps: int | None
+    subset: Path | None = None
+    dtype: str | None = None
+    channels_last: bool = False
 
 
 class ExternalEngine(Engine):
@@ -46,30 +53,52 @@ class ExternalEngine(Engine):
     def __init__(
         self,
         name: str,
-        folder: Path,
+        folder: Path | None,
         source: Source,
         device: str,
         captions: int,
         batch_size: int,
         progress: Callable[[str], None],
     ) -> None:
-        """name: in ids. captions: how many of the file, see `captions.first`.
+        """name: in ids. folder: of the pipeline; None: `name` is of `TARGETS`. captions: how many of the file.
 
         Raises HarnessError for a file that has fewer.
         """
-        chosen, self._others = written.first(source.captions, captions)
+        chosen, self._others = written.first(source.captions, captions, source.subset)
         super().__init__(name, device, captions, batch_size, progress)
         self.folder, self.source, self.scenes = folder, source, []
         self.captions = [caption.text for caption in chosen]
-        self._chosen = chosen
+        self._chosen, self.groups = chosen, written.pictures_of(chosen)
 
     @cached_property
     def target(self) -> Target:
         """The user's pipeline."""
-        self.progress(f"loading {self.folder}")
+        self.progress(f"loading {self.folder or self.name}")
+        dtype = None if self.source.dtype is None else getattr(torch, self.source.dtype)
+        if self.folder is None:
+            found = built(self.name, self.device)
+            found.pipeline.to(dtype or found.denoiser.dtype)
+        else:
+            found = load(self.folder, self.device, dtype)
+        if self.source.channels_last:
+            for module in (found.denoiser, found.pipeline.vae):
+                module.to(memory_format=torch.channels_last)
         steps = {} if self.source.steps is None else {"num_inference_steps": self.source.steps}
-        found = replace(load(self.folder, self.device), name=self.name)
-        return replace(found, protocol=replace(PROTOCOLS[self.source.protocol], **steps))
+        return replace(found, name=self.name, protocol=replace(PROTOCOLS[self.source.protocol], **steps))
+
+    @cached_property
+    def prompts(self) -> Prompts:
+        """Captions that the dense text encoders have encoded."""
+        return Prompts(self.target)
+
+    def conditions(self) -> dict[str, Any]:
+        """Return what is recorded with a result but not compared; dtype is of the workload, and compared."""
+        processors = getattr(self.target.denoiser, "attn_processors", {}).values()
+        return super().conditions() | {
+            "dtype": str(self.target.denoiser.dtype).removeprefix("torch."),
+            "memory_format": "channels_last" if self.source.channels_last else "contiguous",
+            "attention": ", ".join(sorted({type(processor).__name__ for processor in processors})),
+        }
 
     @cached_property
     def scorer(self) -> ClipJudge:

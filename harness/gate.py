@@ -68,38 +68,31 @@ class Gate:
         from harness import files
         from harness.pipeline import run
         from harness.report.pictures import row_of, save_all
-        from harness.store import Batches, Store
+        from harness.store import Shelf
 
-        place = self.report / "rows" / f"{case.id}.png"
-        store = Store(self.store) if self.store else None
-        key = store.key(case, self.engine) if store else ""
+        engine, place = self.engine, self.report / "rows" / f"{case.id}.png"
+        shelf = Shelf(self.store, case, engine) if self.store else None
         # Kept cases have no pictures but their row, so whoever asks for all of them has them made.
-        kept = store.get(key) if store and not self.images else None
+        kept = shelf.finished() if shelf and not self.images else None
         if kept:
             files.write(place, kept[1])
-            self.engine.records[case] = kept[0]
-            opinion = store.opinion(key) if store and case == self.engine.dense_case() else None
-            if opinion:
-                self.engine.dense = opinion
+            engine.records[case] = kept[0]
             return kept[0]
-        progress = self.engine.progress
-        self.engine.progress = lambda text: progress(f"{case.id}: {text}")
-        if self.store:
-            folder = self.store
-            self.engine.batches = lambda arm: Batches(folder, key, arm)
+        progress = engine.progress
+        engine.progress = lambda text: progress(f"{case.id}: {text}")
+        if shelf:
+            engine.batches, engine.seen = shelf.batches, None if self.images else shelf.seen
         try:
-            done = run(case, self.engine)
+            done = run(case, engine)
         finally:
-            self.engine.progress, self.engine.batches = progress, lambda _: None
-        self.engine.records[case] = done.record
-        row = row_of(done.images)
+            engine.progress, engine.batches, engine.seen = progress, lambda _: None, None
+        engine.records[case] = done.record
+        row = row_of(done.images) if done.images is not None else shelf.row if shelf else b""
         files.write(place, row)
-        if store:
-            if case == self.engine.dense_case():
-                store.put_opinion(key, self.engine.dense)
-            store.put(key, done.record, row)
-        if self.images:
-            save_all(done.images, self.engine.captions, self.images / case.id)
+        if shelf:
+            shelf.finish(done.record, done.seen, done.weights, row)
+        if self.images and done.images is not None:
+            save_all(done.images, engine.captions, self.images / case.id)
         return done.record
 
     def note(self, text: str) -> None:

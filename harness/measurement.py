@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -41,3 +42,17 @@ def share(hits: Tensor) -> Measurement:
     n, k = len(hits), int(hits.sum())
     adjusted = (k + 2) / (n + 4)
     return Measurement(k / n, math.sqrt(adjusted * (1 - adjusted) / (n + 4)), n)
+
+
+def averaged(values: Tensor, groups: Sequence[int] | None) -> Tensor:
+    """Return the mean of every group of per-picture values `[n]`, float64 `[groups]`; the values where groups is None.
+
+    What describes one thing is not independent: means over groups are, and carry an honest standard error.
+    """
+    import torch
+
+    if groups is None:
+        return values.double()
+    of = torch.tensor(groups)
+    sums = torch.zeros(int(of.max()) + 1, dtype=torch.float64).index_add_(0, of, values.double())
+    return sums / torch.bincount(of)

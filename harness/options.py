@@ -14,6 +14,7 @@ from harness.verdict.judge import in_ci
 
 # Tier → how many captions it measures unless told otherwise.
 TIERS = {"smoke": 16, "pr": 64, "full": 64}
+DTYPES = ("float32", "float16", "bfloat16")
 
 
 def declare(parser: pytest.Parser) -> None:
@@ -31,6 +32,11 @@ def declare(parser: pytest.Parser) -> None:
     group.addoption("--reference", type=Path, metavar="DIR|FILE", help="pictures for FID, or their statistics")
     group.addoption("--protocol", default="pr", choices=("pr", "paper"), help="of a folder: pr 20 steps, paper 50")
     group.addoption("--steps", type=int, help="of a folder: denoising steps in place of the protocol's")
+    group.addoption(
+        "--caption-subset", type=Path, metavar="FILE", help="which captions, from `python -m harness captions`"
+    )
+    group.addoption("--dtype", choices=DTYPES, help="of a folder: float32, float16 or bfloat16 (default: as stored)")
+    group.addoption("--channels-last", action="store_true", default=None, help="of a folder: its layout on GPUs")
     group.addoption("--weights", type=Path, metavar="DIR", help="prune the pipeline that train-scenes wrote to DIR")
     group.addoption("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda, cuda:1, …")
     group.addoption(
@@ -90,7 +96,17 @@ def check(config: pytest.Config) -> None:
 
 
 # Options that say how the pipeline in a folder is measured.
-OF_A_FOLDER = ("caption_file", "coco_annotations", "scorer", "reference", "steps", "revision")
+OF_A_FOLDER = (
+    "caption_file",
+    "coco_annotations",
+    "caption_subset",
+    "scorer",
+    "reference",
+    "steps",
+    "revision",
+    "dtype",
+    "channels_last",
+)
 
 
 def external(option: Any) -> bool:
@@ -136,7 +152,7 @@ def _check_source(option: Any) -> None:
         )
     if option.scorer is None:
         raise pytest.UsageError("a folder wants a judge: give --scorer DIR, a CLIP that transformers saved")
-    for name in ("caption_file", "coco_annotations", "scorer", "reference"):
+    for name in ("caption_file", "coco_annotations", "caption_subset", "scorer", "reference"):
         path = getattr(option, name)
         if path is not None and not path.exists():
             raise pytest.UsageError(f"--{name.replace('_', '-')} {path} does not exist")

@@ -14,13 +14,15 @@ from torch import Tensor
 from harness.case import Case
 from harness.cost.memory import parameter_bytes, peak_memory
 from harness.engine import Engine
-from harness.measurement import Measurement, mean
+from harness.measurement import Measurement, averaged, mean
 from harness.pruning import Statistics, needs, prune, prune_component, rounding
 from harness.quality.drift import drift
 from harness.quality.fid import between, resampled
-from harness.quality.generate import generate
+from harness.quality.generate import Pictures, generate
+from harness.quality.judging import Seen
+from harness.quality.prompts import Prompts
 from harness.record import REUSED, Record
-from harness.surgery.masks import Pruning, census, keep_digest, masked, sketch
+from harness.surgery.masks import Pruning, census, keep_digest, masked, sketch, weights_digest
 from harness.targets.base import Target
 
 # In the order of reports.
@@ -29,10 +31,26 @@ METRICS = ("fid", "fid_dense", "clip", "composition", "drift")
 
 @dataclass(frozen=True)
 class Run:
-    """A case's record, and the pictures it rests on: uint8 `[n, 3, h, w]`."""
+    """A case's record, and what it rests on.
+
+    images: uint8 `[n, 3, h, w]`, None where pictures of the same weights had been looked at before. weights: digest of
+    the pruned weights, "" where nobody asks for it.
+    """
 
     record: Record
-    images: Tensor
+    images: Tensor | None
+    seen: Seen
+    weights: str
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a generation took: as the record's fields of the same names."""
+
+    seconds: dict[str, float]
+    peak_megabytes: float | None
+    peak_of: str
+    tensor_megabytes: float | None
 
 
 @dataclass(frozen=True)
@@ -40,11 +58,13 @@ class Facts:
     """What is known of a pruned model without making a picture.
 
     exact: keep masks, counts of zeros, and by how much sparsities may miss the request. seconds: that pruning took.
+    weights: digest of the pruned weights.
     """
 
     exact: dict[str, Any]
     parameter_bytes: dict[str, dict[str, int]]
     seconds: float
+    weights: str
 
 
 @contextmanager
@@ -62,36 +82,39 @@ def pruned(case: Case, engine: Engine) -> Iterator[Facts]:
     with masked(target.components, pruning):
         counts = census(target.components, case.layers if case.plan else "all")
         exact: dict[str, Any] = {"keep": keep, "components": counts, "rounding": rounding(target, case)}
-        yield Facts(exact, parameter_bytes(target.components), seconds)
+        weights = weights_digest(pruning) if engine.seen else ""
+        yield Facts(exact, parameter_bytes(target.components), seconds, weights)
 
 
 def run(case: Case, engine: Engine) -> Run:
     """Prune, generate and measure. The target leaves as dense as it came."""
     # Before anything is pruned: pruned pictures are compared with the dense model's, those with its own (null arm).
     dense = None if case == engine.dense_case() else engine.dense
-    kept = engine.batches("pictures")
-    with pruned(case, engine) as facts, peak_memory(engine.device) as peak:
-        start = time.perf_counter()
-        pictures = generate(engine.target, engine.captions, engine.batch_size, engine.progress, kept)
-        seconds = {"prune": facts.seconds, "generate": time.perf_counter() - start}
-    # What was measured over a part of the batches says nothing of all.
-    whole = not (kept and kept.used)
-    engine.progress("judging")
-    opinion = engine.judge(pictures.images)
+    prompts = None if any(name.startswith("text_encoder") for name in case.plan) else engine.prompts
+    made, cost = None, Cost({}, None, REUSED, None)
+    with pruned(case, engine) as facts:
+        seen = engine.seen(facts.weights) if engine.seen else None
+        if seen is None:
+            made, cost = _made(engine, facts, prompts)
+    if made is not None:
+        engine.progress("judging")
+        seen = Seen(engine.judge(made.images), int(made.degenerate.sum()))
+    assert seen is not None
+    opinion = seen.opinion
     if dense is None:
         engine.dense = opinion
         half = max(1, engine.batch_size // 2)
-        again = generate(engine.target, engine.captions, half, engine.progress, engine.batches("null"))
+        kept = engine.batches("null")
+        again = generate(engine.target, engine.captions, half, engine.progress, kept, engine.prompts)
         dense = engine.judge(again.images)
-    drifts = drift(opinion.embeddings, dense.embeddings)
-    distances = {"fid_dense": between(opinion.features, dense.features)}
+    drifts = averaged(drift(opinion.embeddings, dense.embeddings), engine.groups)
+    scores = averaged(opinion.clip, engine.groups)
+    distances = {"fid_dense": between(opinion.features, dense.features, engine.groups)}
     if engine.reference is not None:
-        distances["fid"] = resampled(opinion.features, engine.reference)
-    quality = {
-        name: Measurement(value, of.std().item(), len(pictures.images)) for name, (value, of) in distances.items()
-    }
-    quality |= {"clip": mean(opinion.clip), "drift": mean(drifts)}
-    per_caption = {"clip": opinion.clip.tolist(), "drift": drifts.tolist()}
+        distances["fid"] = resampled(opinion.features, engine.reference, engine.groups)
+    quality = {name: Measurement(value, of.std().item(), len(scores)) for name, (value, of) in distances.items()}
+    quality |= {"clip": mean(scores), "drift": mean(drifts)}
+    per_caption = {"clip": scores.tolist(), "drift": drifts.tolist()}
     composition = opinion.composition
     if composition is not None:
         quality["composition"] = composition.accuracy()
@@ -103,17 +126,31 @@ def run(case: Case, engine: Engine) -> Run:
         requested=case.requested,
         quality={name: quality[name] for name in METRICS if name in quality},
         attributes=composition.by_attribute() if composition is not None else {},
-        degenerate=int(pictures.degenerate.sum()),
-        seconds=seconds if whole else {},
-        peak_megabytes=peak.megabytes if whole else None,
-        peak_of=peak.of if whole else REUSED,
-        tensor_megabytes=round(peak.tensors, 3) if whole else None,
+        degenerate=seen.degenerate,
+        seconds=cost.seconds,
+        peak_megabytes=cost.peak_megabytes,
+        peak_of=cost.peak_of,
+        tensor_megabytes=cost.tensor_megabytes,
         parameter_bytes=facts.parameter_bytes,
         conditions=engine.conditions(),
         per_caption={name: [round(value, 4) for value in values] for name, values in per_caption.items()},
         resampled={name: [round(value, 4) for value in of.tolist()] for name, (_, of) in distances.items()},
     )
-    return Run(record, pictures.images)
+    return Run(record, made.images if made else None, seen, facts.weights)
+
+
+def _made(engine: Engine, facts: Facts, prompts: Prompts | None) -> tuple[Pictures, Cost]:
+    """Generate with the model as it is now."""
+    kept = engine.batches("pictures")
+    with peak_memory(engine.device) as peak:
+        start = time.perf_counter()
+        made = generate(engine.target, engine.captions, engine.batch_size, engine.progress, kept, prompts)
+        seconds = {"prune": facts.seconds, "generate": time.perf_counter() - start}
+    engine.batch_size = made.batch_size
+    if kept and kept.used:
+        # What was measured over a part of the batches says nothing of all.
+        return made, Cost({}, None, REUSED, None)
+    return made, Cost(seconds, peak.megabytes, peak.of, round(peak.tensors, 3))
 
 
 def _pruned(case: Case, engine: Engine, statistics: Statistics | None) -> tuple[Pruning, int]:

@@ -11,9 +11,10 @@ import shutil
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 
 from harness import digests, files
@@ -22,8 +23,9 @@ from harness.engine import Engine
 from harness.errors import HarnessError
 from harness.quality.composition import Composition
 from harness.quality.generate import Pictures
-from harness.quality.judging import Opinion
+from harness.quality.judging import Opinion, Seen
 from harness.record import REUSED, Record
+from harness.surgery.masks import weights_digest
 
 # What happens after a record is made cannot change it.
 AFTER = (
@@ -44,76 +46,111 @@ AFTER = (
 ROUNDING = ("threads", "cores", "batch_size")
 
 
+# Makes masks and weights, whose digest says all that pictures depend on.
+PRUNES = ("calibration.py", "pruning.py", "surgery")
+
+
 @cache
-def code_digest() -> str:
-    """Return the SHA-256 of our own code that a record depends on."""
+def code_digest(without: tuple[str, ...] = ()) -> str:
+    """Return the SHA-256 of our own code that a record depends on, less the files that are named.
+
+    What is left without `PRUNES` leaves `pruners` out as well.
+    """
     root = Path(__file__).parent
-    sources = [p for p in root.rglob("*.py") if not p.relative_to(root).as_posix().startswith(AFTER)]
-    sources += (root.parent / "pruners").glob("*.py")
+    sources = [p for p in root.rglob("*.py") if not p.relative_to(root).as_posix().startswith((*AFTER, *without))]
+    if not without:
+        sources += (root.parent / "pruners").glob("*.py")
     return digests.of_value({str(path.relative_to(root.parent)): digests.of_file(path) for path in sorted(sources)})
 
 
-class Store:
-    """A folder with one JSON file and one row of pictures per finished case, and the batches of those that are not."""
+class Shelf:
+    """One case's place in the store, a folder.
 
-    def __init__(self, folder: Path) -> None:
+    Holds a JSON file and a row of pictures per finished case, what was seen of every model's pictures by the digest of
+    its weights, and the batches of cases that are not finished. row: that of the pictures that were seen, PNG.
+    """
+
+    def __init__(self, folder: Path, case: Case, engine: Engine) -> None:
         """folder: is made when the first case is finished."""
-        self.folder = folder
+        self.folder, self.engine, self.dense, self.row = folder, engine, case == engine.dense_case(), b""
+        self.key = self._key([case.id, engine.workload(case)])
 
-    def key(self, case: Case, engine: Engine) -> str:
-        """Return the digest of case, workload, code, device and versions."""
-        conditions = {name: value for name, value in engine.conditions().items() if name not in ROUNDING}
-        return digests.of_value([case.id, engine.workload(case), conditions, code_digest()])
+    def _key(self, about: list[Any], without: tuple[str, ...] = ()) -> str:
+        conditions = {name: value for name, value in self.engine.conditions().items() if name not in ROUNDING}
+        return digests.of_value([*about, conditions, code_digest(without)])
 
-    def get(self, key: str) -> tuple[Record, bytes] | None:
-        """Return a finished case's record and its row of pictures (PNG), or None: an entry that is damaged is none.
+    def finished(self) -> tuple[Record, bytes] | None:
+        """Return the finished case's record and its row of pictures, or None: an entry that is damaged is none.
 
-        Times and the process's peak memory are left out: they are of another run.
+        Times and the process's peak memory are left out: they are of another run. The dense case gives the engine what
+        was seen of its pictures, which others are compared with.
         """
         try:
-            record = Record.from_json(json.loads((self.folder / f"{key}.json").read_text()))
-            row = (self.folder / f"{key}.png").read_bytes()
-            Image.open(io.BytesIO(row)).load()
+            record = Record.from_json(json.loads((self.folder / f"{self.key}.json").read_text()))
+            row = self._picture(self.key)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
+        if self.dense:
+            seen = self.seen(weights_digest({}))
+            if seen is None:
+                return None
+            self.engine.dense = seen.opinion
         return replace(record, seconds={}, peak_megabytes=None, peak_of=REUSED), row
 
-    def put(self, key: str, record: Record, row: bytes) -> None:
+    def finish(self, record: Record, seen: Seen, weights: str, row: bytes) -> None:
         """Keep a finished case, and let go of its batches. Raises HarnessError where that fails, as on a full disk."""
-        files.write(self.folder / f"{key}.png", row)
-        files.write(self.folder / f"{key}.json", json.dumps(record.to_json(), allow_nan=False))
-        shutil.rmtree(self.folder / f"{key}.batches", ignore_errors=True)
-
-    def put_opinion(self, key: str, opinion: Opinion) -> None:
-        """Keep what the judges say of the dense pictures, which every other case is compared with."""
-        composition = opinion.composition
+        opinion, composition = seen.opinion, seen.opinion.composition
         tensors = {name: getattr(opinion, name).contiguous() for name in ("features", "embeddings", "clip")}
         if composition is not None:
             tensors |= {"right": composition.right.contiguous(), "wanted": composition.wanted.contiguous()}
-        files.write(self.folder / f"{key}.safetensors", save(tensors))
+        if weights:
+            key = self._seen_key(weights)
+            files.write(self.folder / f"{key}.png", row)
+            files.write(self.folder / f"{key}.safetensors", save(tensors, {"degenerate": str(seen.degenerate)}))
+        files.write(self.folder / f"{self.key}.png", row)
+        files.write(self.folder / f"{self.key}.json", json.dumps(record.to_json(), allow_nan=False))
+        shutil.rmtree(self.folder / f"{self.key}.batches", ignore_errors=True)
 
-    def opinion(self, key: str) -> Opinion | None:
-        """Return what `put_opinion` kept, or None: a file that is damaged is none."""
+    def _seen_key(self, weights: str) -> str:
+        """Return the digest of all that makes and judges pictures: not of what pruned, which the weights tell."""
+        return self._key([weights, self.engine.workload(self.engine.dense_case())], PRUNES)
+
+    def seen(self, weights: str) -> Seen | None:
+        """Return what was seen of the pictures of a model with such weights, or None: a damaged file is none."""
+        key = self._seen_key(weights)
         try:
-            found = load((self.folder / f"{key}.safetensors").read_bytes())
+            with safe_open(self.folder / f"{key}.safetensors", "pt") as stream:
+                found = {name: stream.get_tensor(name) for name in stream.keys()}
+                degenerate = int(stream.metadata()["degenerate"])
             composition = Composition(found["right"], found["wanted"]) if "right" in found else None
-            return Opinion(found["features"], found["embeddings"], found["clip"], composition)
-        except (OSError, KeyError, SafetensorError):
+            opinion = Opinion(found["features"], found["embeddings"], found["clip"], composition)
+            self.row = self._picture(key)
+        except (OSError, KeyError, ValueError, TypeError, SafetensorError):
             return None
+        return Seen(opinion, degenerate)
+
+    def _picture(self, key: str) -> bytes:
+        content = (self.folder / f"{key}.png").read_bytes()
+        Image.open(io.BytesIO(content)).load()
+        return content
+
+    def batches(self, arm: str) -> Batches:
+        """Return where batches of the case are kept. arm: which of its generations."""
+        return Batches(self.folder / f"{self.key}.batches" / arm)
 
 
 class Batches:
     """The batches of a case that is not finished: a killed run loses the one in flight. used: whether any was there."""
 
-    def __init__(self, folder: Path, key: str, arm: str) -> None:
-        """folder: the store's. arm: which of the case's generations."""
-        self.folder, self.used = folder / f"{key}.batches" / arm, False
+    def __init__(self, folder: Path) -> None:
+        """folder: of one generation."""
+        self.folder, self.used = folder, False
 
     def get(self, first: int, count: int) -> Pictures | None:
         """Return a batch, or None where it is not there or damaged."""
         try:
             found = load((self.folder / f"{first}-{count}.safetensors").read_bytes())
-            made = Pictures(found["images"], found["degenerate"])
+            made = Pictures(found["images"], found["degenerate"], count)
         except (OSError, KeyError, SafetensorError):
             return None
         self.used = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,17 +66,34 @@ def picks(n: int) -> Tensor:
     return torch.randint(n, (RESAMPLES, n), generator=torch.Generator().manual_seed(n))
 
 
+def _chosen(n: int, groups: Sequence[int] | None) -> Iterator[Tensor]:
+    """Yield which pictures make up the value and then each resample, int64 `[b, k]`, so many resamples at a time.
+
+    groups: pictures of one group are taken together or not at all, so resamples differ in size; None: each is its own.
+    """
+    everything = torch.arange(n)
+    if groups is None:
+        yield from torch.split(torch.cat([everything[None], picks(n)]), 16)
+        return
+    of = torch.tensor(groups)
+    members = [everything[of == group] for group in range(int(of.max()) + 1)]
+    yield everything[None]
+    for chosen in picks(len(members)).tolist():
+        yield torch.cat([members[group] for group in chosen])[None]
+
+
 def fid(features: Tensor, ref: Reference) -> Measurement:
     """Return the Fréchet distance with its standard error: see `resampled`."""
     value, distances = resampled(features, ref)
     return Measurement(value, distances.std().item(), len(features))
 
 
-def resampled(features: Tensor, ref: Reference) -> tuple[float, Tensor]:
+def resampled(features: Tensor, ref: Reference, groups: Sequence[int] | None = None) -> tuple[float, Tensor]:
     """Return the Fréchet distance of features `[n, d]` to a reference (Heusel et al., arXiv 1706.08500, eq. 6).
 
     Also returns the distances of `RESAMPLES` bootstrap resamples of the pictures, float64 `[resamples]`: which pictures
-    each takes depends on n alone, so the resamples of two runs over the same captions pair.
+    each takes depends on n and groups alone, so the resamples of two runs over the same captions pair. groups: a number
+    per picture; those with the same describe one thing and are resampled together.
 
     tr √(S₁S₂) is the sum of the root eigenvalues of A S₂ Aᵀ / (n - 1), A the centred features: exact at any rank, in
     float64. Resampled sets have ties, which shifts their mean but not their spread; the value is that of the pictures
@@ -87,12 +105,11 @@ def resampled(features: Tensor, ref: Reference) -> tuple[float, Tensor]:
         raise HarnessError(f"FID wants at least two pictures with finite features, found {n}")
     centre = features.double().cpu() - ref.mean
     through = centre @ ref.root
-    chosen = torch.cat([torch.arange(n)[None], picks(n)])
-    distances = torch.cat([_distances(centre[chunk], through[chunk], ref) for chunk in torch.split(chosen, 16)])
+    distances = torch.cat([_distances(centre[chunk], through[chunk], ref) for chunk in _chosen(n, groups)])
     return distances[0].item(), distances[1:]
 
 
-def between(features: Tensor, others: Tensor) -> tuple[float, Tensor]:
+def between(features: Tensor, others: Tensor, groups: Sequence[int] | None = None) -> tuple[float, Tensor]:
     """Return the Fréchet distance between two sets of features `[n, d]` of the same captions, and its resamples.
 
     Every resample takes the same captions of both sets, as `resampled` takes them. With A and B the centred features,
@@ -104,16 +121,16 @@ def between(features: Tensor, others: Tensor) -> tuple[float, Tensor]:
         raise HarnessError(
             f"FID wants two or more pictures of each kind with finite features, found {n}, {len(others)}"
         )
-    chosen = torch.cat([torch.arange(n)[None], picks(n)])
     found = []
-    for chunk in torch.split(chosen, 16):
+    for chunk in _chosen(n, groups):
+        size = chunk.shape[1]
         a, b = features.double().cpu()[chunk], others.double().cpu()[chunk]
         apart = (a.mean(1) - b.mean(1)).square().sum(-1)
         a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
-        if n > a.shape[2]:
+        if size > a.shape[2]:
             # Singular values of A Bᵀ know nothing of the Q of A = Q R: d×d is all that is needed.
             a, b = torch.linalg.qr(a).R, torch.linalg.qr(b).R
-        spread = (a.square().sum((1, 2)) + b.square().sum((1, 2))) / (n - 1)
-        found.append(apart + spread - 2 * torch.linalg.svdvals(a @ b.mT).sum(-1) / (n - 1))
+        spread = (a.square().sum((1, 2)) + b.square().sum((1, 2))) / (size - 1)
+        found.append(apart + spread - 2 * torch.linalg.svdvals(a @ b.mT).sum(-1) / (size - 1))
     distances = torch.cat(found)
     return distances[0].item(), distances[1:]

@@ -10,18 +10,26 @@ import torch
 from torch import Tensor
 
 from harness import digests
+from harness.clock import Clock
+from harness.errors import HarnessError
 from harness.quality.degenerate import degenerate
+from harness.quality.prompts import Prompts
 from harness.targets.base import Target
 
 Progress = Callable[[str], None]
+State = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """What one generation gave. images: uint8 `[n, 3, h, w]` on the CPU. degenerate: bool `[n]`."""
+    """What one generation gave.
+
+    images: uint8 `[n, 3, h, w]` on the CPU. degenerate: bool `[n]`. batch_size: the largest that fitted into memory.
+    """
 
     images: Tensor
     degenerate: Tensor
+    batch_size: int
 
 
 class Kept(Protocol):
@@ -58,40 +66,76 @@ def quantised(images: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def generate(
-    target: Target, captions: Sequence[str], batch_size: int, progress: Progress, kept: Kept | None = None
+    target: Target,
+    captions: Sequence[str],
+    batch_size: int,
+    progress: Progress,
+    kept: Kept | None = None,
+    prompts: Prompts | None = None,
 ) -> Pictures:
     """Generate one picture per caption with the target's protocol.
 
     progress is told after every denoising step. kept: where every batch is looked up, and kept when it is done.
+    prompts: what captions were encoded to, where the text encoders are dense; None: encode them here. A batch that does
+    not fit into memory is halved. Raises HarnessError where a single picture does not fit.
     """
-    protocol = target.protocol
+    steps, total = target.protocol.num_inference_steps, len(captions)
     starts = latents(target, captions)
-    done: list[Pictures] = []
-    batches = range(0, len(captions), batch_size)
-    for first in batches:
-        part = slice(first, first + batch_size)
-        found = kept.get(first, len(captions[part])) if kept else None
-        if found is not None:
-            done.append(found)
+    images, nothing = torch.empty(0), torch.zeros(total, dtype=torch.bool)
+    clock = Clock(total * steps)
+    first = 0
+    while first < total:
+        texts = list(captions[first : first + batch_size])
+        part = slice(first, first + len(texts))
+        made = kept.get(first, len(texts)) if kept else None
+        if made is None:
+            clock.begin(first * steps)
+
+            def told(pipeline: object, step: int, time: object, state: State, part: slice = part) -> State:
+                done = part.start * steps + (part.stop - part.start) * (step + 1)
+                progress(f"{part.stop}/{total} pictures, step {step + 1}/{steps}{clock.left(done)}")
+                return state
+
+            made = _batch(target, texts, starts[part], prompts, told)
+            if made is not None and kept:
+                kept.put(first, made)
+        if made is None:
+            if batch_size == 1:
+                raise HarnessError(f"there is not enough memory on {target.device} for one picture at a time")
+            batch_size //= 2
+            progress(f"out of memory: going on with batches of {batch_size}")
+            if target.device.type == "cuda":
+                torch.cuda.empty_cache()
             continue
+        if first == 0:
+            # All at once: putting ten thousand pictures together afterwards would need room for twice as many.
+            images = torch.empty((total, *made.images.shape[1:]), dtype=torch.uint8)
+        images[part], nothing[part] = made.images, made.degenerate
+        first = part.stop
+    return Pictures(images, nothing, batch_size)
 
-        def told(
-            pipeline: object, step: int, time: object, state: dict[str, Tensor], first: int = first
-        ) -> dict[str, Tensor]:
-            progress(f"{min(first + batch_size, len(captions))}/{len(captions)} pictures, "
-                     f"step {step + 1}/{protocol.num_inference_steps}")  # fmt: skip
-            return state
 
+def _batch(
+    target: Target, texts: list[str], starts: Tensor, prompts: Prompts | None, told: Callable[..., State]
+) -> Pictures | None:
+    """Return the pictures of a batch, or None where memory was not enough."""
+    try:
         made = target.pipeline(
-            prompt=list(captions[part]),
-            latents=starts[part].to(target.device, target.denoiser.dtype),
-            num_inference_steps=protocol.num_inference_steps,
-            guidance_scale=protocol.guidance_scale,
+            **(prompts.arguments(texts) if prompts else {"prompt": texts}),
+            latents=starts.to(target.device, target.denoiser.dtype),
+            num_inference_steps=target.protocol.num_inference_steps,
+            guidance_scale=target.protocol.guidance_scale,
             output_type="pt",
             callback_on_step_end=told,
         ).images.cpu()
-        whole = quantised(made)
-        done.append(Pictures(whole, degenerate(made, whole)))
-        if kept:
-            kept.put(first, done[-1])
-    return Pictures(torch.cat([part.images for part in done]), torch.cat([part.degenerate for part in done]))
+    except RuntimeError as error:
+        if out_of_memory(error):
+            return None
+        raise
+    whole = quantised(made)
+    return Pictures(whole, degenerate(made, whole), len(texts))
+
+
+def out_of_memory(error: RuntimeError) -> bool:
+    """Return whether a device, or the CPU, had no memory left."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)

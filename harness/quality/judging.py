@@ -39,6 +39,14 @@ class Opinion:
         return self.composition
 
 
+@dataclass(frozen=True)
+class Seen:
+    """All that is known of the pictures of one model. degenerate: how many of them show nothing."""
+
+    opinion: Opinion
+    degenerate: int
+
+
 def merged(parts: Sequence[Opinion]) -> Opinion:
     """Return the opinion on all pictures, in the order of the parts."""
     composed = [part.composition for part in parts if part.composition is not None]

@@ -96,3 +96,10 @@ def keep_digest(pruning: Pruning) -> str:
     return digests.of_tensors(
         (f"{component}.{name}", pruned.keep) for component, by in pruning.items() for name, pruned in by.items()
     )
+
+
+def weights_digest(pruning: Pruning) -> str:
+    """Return one digest over all pruned weights, whatever case asked for them."""
+    return digests.of_tensors(
+        (f"{component}.{name}", pruned.weight) for component, by in pruning.items() for name, pruned in by.items()
+    )

@@ -18,8 +18,8 @@ from harness.targets.base import Protocol, Target, quiet
 PROTOCOL = Protocol(num_inference_steps=50, guidance_scale=7.5, latent_seed=20241117)
 
 
-def load(folder: Path, device: torch.device) -> Target:
-    """Load a text-to-image pipeline, all in the dtype that its U-Net or transformer is stored in.
+def load(folder: Path, device: torch.device, dtype: torch.dtype | None = None) -> Target:
+    """Load a text-to-image pipeline, all in one dtype; None: that which its U-Net or transformer is stored in.
 
     Raises HarnessError where the folder holds no such pipeline, or weights that are no safetensors.
     """
@@ -34,7 +34,7 @@ def load(folder: Path, device: torch.device) -> Target:
     try:
         pipeline = DiffusionPipeline.from_pretrained(
             folder,
-            dtype=_stored_dtype(weights),
+            dtype=dtype or _stored_dtype(weights),
             use_safetensors=True,
             local_files_only=True,
             low_cpu_mem_usage=find_spec("accelerate") is not None,

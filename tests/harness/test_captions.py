@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.captions import Caption, digest, first, ordered, read
+from harness.captions import Caption, digest, first, ordered, pictures_of, read, write_subset
 from harness.errors import HarnessError
 from tests.pipelines import save_coco
 
@@ -26,16 +26,41 @@ def test_lines_and_json_lines(tmp_path: Path) -> None:
     assert read(tmp_path / "a.jsonl") == [Caption("5", "9", "a cat"), Caption("1", "1", "a dog")]
 
 
-def test_subsets_nest_hold_one_caption_per_picture_and_know_no_order(tmp_path: Path) -> None:
+def test_subsets_nest_take_every_picture_once_before_any_twice_and_know_no_order(tmp_path: Path) -> None:
     save_coco(tmp_path / "captions.json", 30)
     captions = read(tmp_path / "captions.json")
     found = ordered(captions)
-    assert len(found) == 30 == len({c.image for c in found})
+    assert len(found) == 60 and len({c.image for c in found[:30]}) == len({c.image for c in found[30:]}) == 30
     assert ordered(random.Random(0).sample(captions, len(captions))) == found != sorted(found, key=lambda c: c.id)
     few, rest = first(tmp_path / "captions.json", 8)
-    assert few == found[:8] and rest == found[8:]
+    # What is calibrated on describes no picture that is evaluated.
+    assert few == found[:8] and not {c.image for c in few} & {c.image for c in rest} and len(rest) == 44
     assert digest(few) != digest(first(tmp_path / "captions.json", 9)[0])
     assert digest(few) != digest([Caption(c.id, c.image, c.text + "!") for c in few])
+    assert pictures_of(found[:30]) is None
+    both = pictures_of(found[:33])
+    assert both is not None and both[:30] == list(range(30)) and max(both) == 29
+
+
+def test_a_subset_is_ids_and_a_digest(tmp_path: Path) -> None:
+    save_coco(tmp_path / "captions.json", 10)
+    chosen, _ = first(tmp_path / "captions.json", 6)
+    write_subset(tmp_path / "subset.json", chosen[::-1])
+    assert "number" not in (tmp_path / "subset.json").read_text()
+    assert first(tmp_path / "captions.json", 4, tmp_path / "subset.json")[0] == chosen[:1:-1]
+    with pytest.raises(HarnessError, match="has 6 captions, --captions asks for 7"):
+        first(tmp_path / "captions.json", 7, tmp_path / "subset.json")
+    content = json.loads((tmp_path / "captions.json").read_text())
+    (tmp_path / "fewer.json").write_text(json.dumps(content | {"annotations": content["annotations"][:5]}))
+    with pytest.raises(HarnessError, match=r"lacks \d of the 6 captions of .* \(ids \d+, "):
+        first(tmp_path / "fewer.json", 4, tmp_path / "subset.json")
+    for entry in content["annotations"]:
+        entry["caption"] += " now"
+    (tmp_path / "other.json").write_text(json.dumps(content))
+    with pytest.raises(HarnessError, match="has other texts than"):
+        first(tmp_path / "other.json", 4, tmp_path / "subset.json")
+    with pytest.raises(HarnessError, match="is not a subset of captions; write one with"):
+        first(tmp_path / "captions.json", 4, tmp_path / "captions.json")
 
 
 @pytest.mark.parametrize(
@@ -60,7 +85,7 @@ def test_what_is_wrong_is_said(tmp_path: Path, name: str, content: str | None, m
         read(tmp_path / name)
 
 
-def test_too_few_pictures(tmp_path: Path) -> None:
+def test_too_few_captions(tmp_path: Path) -> None:
     save_coco(tmp_path / "captions.json", 5)
-    with pytest.raises(HarnessError, match="describes 5 pictures, --captions asks for 6"):
-        first(tmp_path / "captions.json", 6)
+    with pytest.raises(HarnessError, match="has 10 captions, --captions asks for 11"):
+        first(tmp_path / "captions.json", 11)

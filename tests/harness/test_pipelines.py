@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +17,7 @@ from harness.calibration import calibrate
 from harness.case import Case, selection
 from harness.pruning import prune
 from harness.quality.generate import generate
+from harness.quality.prompts import Prompts
 from harness.surgery.layers import blocks, prunable
 from harness.surgery.masks import census, masked
 from harness.targets.base import Target
@@ -76,6 +80,34 @@ def test_a_picture_does_not_depend_on_its_batch(target: Target) -> None:
     assert together.shape == (3, 3, 16, 16)
     assert (together[1].int() - alone[0].int()).abs().max() <= 2
     assert (together[0].int() - together[1].int()).abs().max() > 2
+
+
+def test_captions_encoded_before_make_the_same_pictures(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = generate(target, CAPTIONS, 2, lambda _: None)
+    prompts = Prompts(target)
+    for _ in range(2):
+        again = generate(target, CAPTIONS, 2, lambda _: None, prompts=prompts)
+        assert torch.equal(again.images, whole.images)
+        # From the second time on nothing is encoded.
+        monkeypatch.setattr(type(target.pipeline), "encode_prompt", kept_from_encoding(target))
+    full = Prompts(target)
+    full.room = 0
+    assert full.arguments(["a cat"]) == {"prompt": ["a cat"]}
+
+
+def kept_from_encoding(target: Target) -> Callable[..., Any]:
+    right = type(target.pipeline).encode_prompt
+
+    @functools.wraps(right)
+    def encode(self: object, *args: Any, **more: Any) -> Any:
+        assert more.get("prompt_embeds") is not None or more["prompt"] == ["a cat"]
+        return right(self, *args, **more)
+
+    return encode
+
+
+def test_another_dtype_than_the_stored_one(saved: tuple[str, Path]) -> None:
+    assert load(saved[1], CPU, torch.float16).denoiser.dtype == torch.float16
 
 
 def test_pruned_from_the_command_line(saved: tuple[str, Path], tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def _engine(request):
     from harness.quality.judging import Opinion
     option = request.config.option
     return SimpleNamespace(
-        dense=Opinion(torch.zeros(2, 3), torch.zeros(2, 3), torch.zeros(2), None), batches=None,
+        dense=Opinion(torch.zeros(2, 3), torch.zeros(2, 3), torch.zeros(2), None), batches=None, seen=None,
         dense_record=None, records={}, progress=lambda text: None, captions=["one", "two"],
         workload=lambda case: {"toy": 1},
         workload_key=lambda case: os.environ.get("TOY_WORKLOAD", "toyworkload"), dense_case=lambda: Case("scenes"),
@@ -37,7 +37,10 @@ def _toy(monkeypatch):
     from harness.engine import Engine
     from harness.errors import HarnessError
     from harness.measurement import Measurement
+    from harness import digests
+    from harness.quality.judging import Seen
     from harness.record import Record
+    from harness.surgery.masks import weights_digest
 
     def run(case, engine):
         engine.progress("generating")
@@ -78,7 +81,9 @@ def _toy(monkeypatch):
                 SimpleNamespace(device=torch.device("cpu"), batch_size=int(os.environ.get("TOY_BATCH", "4")))
             ),
         )
-        return pipeline.Run(record, torch.zeros(2, 3, 8, 8, dtype=torch.uint8))
+        seen = Seen(engine.dense, 0)
+        weights = digests.of_value(case.id) if case.plan else weights_digest({})
+        return pipeline.Run(record, torch.zeros(2, 3, 8, 8, dtype=torch.uint8), seen, weights)
 
     monkeypatch.setattr(pipeline, "run", run)
 

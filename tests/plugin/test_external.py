@@ -110,7 +110,7 @@ def test_reference_statistics_are_those_of_the_pictures(place: Path, tmp_path: P
         (["--scorer=docs"], "holds no CLIP"),
         (["--reference=docs/ci.md"], "is neither a folder of pictures nor a file"),
         (["--reference=benchmarks"], "holds 0 pictures"),
-        (["--captions=81"], "describes 80 pictures, --captions asks for 81"),
+        (["--captions=161"], "has 160 captions, --captions asks for 161"),
         (["--steps=0"], "--steps is 0"),
         (["--protocol=papers"], "invalid choice: 'papers'"),
         (["--target=docs"], "has no model_index.json"),
@@ -173,6 +173,24 @@ def test_killed_at_any_moment_it_ends_as_if_it_had_not_been(place: Path, tmp_pat
     assert found.returncode == 0 and " kept  stored" in found.stdout, found.stdout
     assert figures(tmp_path / "killed.json") == figures(tmp_path / "whole.json")
     assert not list((tmp_path / "store").glob("*.batches"))
+
+
+def test_layers_that_are_the_same_are_not_generated_twice(place: Path, tmp_path: Path) -> None:
+    # A text encoder has linear layers alone.
+    options = ("-k", "text_encoder-magnitude-linear-0.50 or text_encoder-magnitude-all-0.50", "--tier=full")
+    options += (f"--store={tmp_path / 'store'}", "--update-baselines", "--baseline-reason=x", "--dtype=float16")
+    options += ("--channels-last", f"--baselines={tmp_path / 'mine.json'}", "--captions=90")
+    found = gate(place, *options)
+    assert found.returncode == 0, found.stdout + found.stderr
+    lines = [line for line in found.stdout.splitlines() if line.startswith("my_sd2-text_encoder-magnitude")]
+    assert len(lines) == 2 and " kept " not in lines[0] and " kept " in lines[1], lines
+    stored = json.loads((tmp_path / "mine.json").read_text())
+    (one,), (two,) = (by.values() for case, by in stored["cases"].items() if "text_encoder" in case)
+    assert one["quality"] == two["quality"]
+    # Ninety captions of eighty pictures: eighty independent values.
+    assert one["quality"]["clip"]["n"] == one["quality"]["fid_dense"]["n"] == 80
+    conditions = one["provenance"]["conditions"]
+    assert (conditions["dtype"], conditions["memory_format"]) == ("float16", "channels_last")
 
 
 def test_a_full_disk_is_one_message_and_leaves_a_store_that_opens(place: Path, tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_other_code_or_another_workload_is_another_entry(
     measured(log)
     stored.makeconftest(
         (stored.path / "conftest.py").read_text()
-        + "\n\nimport harness.store\nharness.store.code_digest = lambda: 'other'\n"
+        + "\n\nimport harness.store\nharness.store.code_digest = lambda without=(): 'other'\n"
     )
     stored.runpytest_subprocess("-k", "magnitude", "--store", "kept").assert_outcomes(passed=2)
     assert len(measured(log)) == 3
