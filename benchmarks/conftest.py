@@ -9,14 +9,26 @@ import pytest
 from benchmarks.claims import claims
 from benchmarks.matrix import cost_cases, external_cases, quality_cases
 from harness import options
+from harness.case import Case
 from harness.errors import HarnessError
-from harness.targets.index import components_of, name_of
+from harness.targets.index import components_of
+from harness.verdict.claims import Claim
+
+# Of the targets that are built here and measured like a folder's.
+BUILT = ("text_encoder", "unet")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Time the core against the published order of work in the full tier alone; claims come after what they rest on."""
-    items.sort(key=lambda item: item.path.name == "test_claims.py")
+    """One target after the other, claims after what they rest on; the core's speed in the full tier alone."""
+    names = [chosen.name for chosen in options.targets(config)]
+
+    def place(item: pytest.Item) -> tuple[int, bool]:
+        parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        target = next((value.target for value in parameters if hasattr(value, "target")), names[0])
+        return names.index(target), item.path.name == "test_claims.py"
+
+    items.sort(key=place)
     if config.option.tier == "full":
         return
     for item in items:
@@ -25,35 +37,36 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Give every test that asks for `case` or `cost_case` its cases, with their ids."""
-    option = metafunc.config.option
-    if options.external(option):
-        _external(metafunc, option)
-        return
-    if "case" in metafunc.fixturenames:
-        cases = quality_cases(option.target, option.tier)
-        metafunc.parametrize("case", cases, ids=[case.id for case in cases])
-    if "claim" in metafunc.fixturenames:
-        measured = set(quality_cases(option.target, option.tier))
-        # A tier asserts what its own cases can tell, and the smaller ones no more than thresholds: `-k magnitude` would
-        # else calibrate for the methods that magnitude is compared with.
-        told = [
-            claim
-            for claim in claims(option.target)
-            if measured.issuperset(claim.cases) and (option.tier == "full" or claim.name.startswith("threshold"))
-        ]
-        metafunc.parametrize("claim", told, ids=[claim.name for claim in told])
-    if "cost_case" in metafunc.fixturenames:
-        cases = cost_cases(option.target, option.tier)
-        metafunc.parametrize("cost_case", cases, ids=[case.id for case in cases])
+    """Give every test that asks for `case`, `claim` or `cost_case` those of all targets, with their ids."""
+    config = metafunc.config
+    found: dict[str, list[Any]] = {"case": [], "claim": [], "cost_case": []}
+    for chosen in options.targets(config):
+        measured = _cases(chosen, config.option.tier)
+        found["case"] += measured
+        if not chosen.external:
+            found["claim"] += _claims(chosen.name, measured, config.option.tier)
+            found["cost_case"] += cost_cases(chosen.name, config.option.tier)
+    for name, values in found.items():
+        if name in metafunc.fixturenames:
+            ids = [value.name if name == "claim" else value.id for value in values]
+            metafunc.parametrize(name, values, ids=ids)
 
 
-def _external(metafunc: pytest.Metafunc, option: Any) -> None:
-    """Give a folder's pipeline the matrix for its components; claims and latency are about `scenes`."""
+def _cases(chosen: options.Chosen, tier: str) -> list[Case]:
+    if not chosen.external:
+        return quality_cases(chosen.name, tier)
     try:
-        cases = external_cases(name_of(option.target), components_of(option.target_folder), option.tier)
+        components = components_of(chosen.folder) if chosen.folder else BUILT
     except HarnessError as error:
         raise pytest.UsageError(str(error)) from error
-    for name, found in (("case", cases), ("claim", []), ("cost_case", [])):
-        if name in metafunc.fixturenames:
-            metafunc.parametrize(name, found, ids=[case.id for case in found])
+    return external_cases(chosen.name, components, tier)
+
+
+def _claims(target: str, measured: list[Case], tier: str) -> list[Claim]:
+    """Return what a tier's own cases can tell.
+
+    The smaller tiers assert no more than thresholds: `-k magnitude` would else calibrate for the methods that magnitude
+    is compared with.
+    """
+    told = [claim for claim in claims(target) if set(measured).issuperset(claim.cases)]
+    return [claim for claim in told if tier == "full" or claim.name.startswith("threshold")]

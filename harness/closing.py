@@ -6,7 +6,7 @@ import dataclasses
 import datetime
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,12 @@ from harness.report.pictures import contact_sheet
 from harness.verdict import baselines
 
 
-def contact_sheets(records: list[Record], dense: Record | None, captions: list[str], report: Path) -> list[Path]:
-    """Write one sheet per component, method and layer choice, the dense row on top; return their paths.
+def contact_sheets(
+    records: list[Record], dense: Mapping[str, Record], captions: Mapping[str, list[str]], report: Path
+) -> list[Path]:
+    """Write one sheet per target, component, method and layer choice, the dense row on top; return their paths.
 
-    Raises HarnessError where a row is gone or the sheet cannot be written.
+    dense, captions: by target. Raises HarnessError where a row is gone or the sheet cannot be written.
     """
     groups: dict[str, list[Record]] = {}
     for record in records:
@@ -26,12 +28,13 @@ def contact_sheets(records: list[Record], dense: Record | None, captions: list[s
     written = []
     for group, members in sorted(groups.items()):
         rows = sorted(members, key=lambda r: tuple(r.requested.values()))
-        if dense is not None and rows[0].requested:
-            rows = [dense, *rows]
+        target = group.partition("-")[0]
+        if target in dense and rows[0].requested:
+            rows = [dense[target], *rows]
         labels = ["\n".join(["dense" if not r.requested else r.case.rpartition("-")[2], *_labels(r)]) for r in rows]
         strips = [report / "rows" / f"{r.case}.png" for r in rows]
         path = report / f"contact-{group}.png"
-        contact_sheet(list(zip(labels, strips, strict=True)), captions, group, path)
+        contact_sheet(list(zip(labels, strips, strict=True)), captions[target], group, path)
         written.append(path)
     return written
 

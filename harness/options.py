@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from harness.errors import HarnessError, unknown
 from harness.targets import JUDGED, TARGETS
-from harness.targets.index import is_hub_id
+from harness.targets.index import check_weights, is_hub_id, name_of
 from harness.verdict.judge import in_ci
 
 # Tier → how many captions it measures unless told otherwise.
@@ -22,8 +23,8 @@ def declare(parser: pytest.Parser) -> None:
     group = parser.getgroup("prunegate")
     group.addoption(
         "--target",
-        default="scenes",
-        help="what to prune: scenes, a folder that diffusers saved, or a hub id",
+        action="append",
+        help="what to prune, also several: scenes (default), sd2_untrained, a folder that diffusers saved, a hub id",
     )
     group.addoption("--revision", metavar="REV", help="branch, tag or commit of a hub id")
     group.addoption("--caption-file", type=Path, metavar="FILE", help="a folder's captions: .jsonl, or one per line")
@@ -69,9 +70,9 @@ def check(config: pytest.Config) -> None:
     if option.captions is None:
         option.captions = TIERS[option.tier]
     option.ci = option.ci or in_ci()
+    config.stash[_TARGETS] = _targets(option)
     if hasattr(config, "workerinput"):
         return
-    _check_target(option)
     if option.weights and not (option.weights / "pipeline" / "model_index.json").is_file():
         raise pytest.UsageError(
             f"--weights {option.weights} holds no pipeline; give the --out of `python -m harness train-scenes`"
@@ -109,49 +110,74 @@ OF_A_FOLDER = (
 )
 
 
-def external(option: Any) -> bool:
-    """Return whether the target is a folder of the user's."""
-    return option.target not in TARGETS
+@dataclass(frozen=True)
+class Chosen:
+    """A target of this session. name: in ids. folder: of its pipeline, None for one that is built here."""
+
+    name: str
+    folder: Path | None
+
+    @property
+    def external(self) -> bool:
+        """Whether captions, scorer and protocol are the user's."""
+        return self.name not in JUDGED
 
 
-def _check_target(option: Any) -> None:
-    if not external(option):
-        if option.target not in JUDGED:
-            raise pytest.UsageError(
-                f"there are no judges for the pictures of {option.target}; prune it with `python -m harness prune`"
-            )
+_TARGETS = pytest.StashKey[list[Chosen]]()
+
+
+def targets(config: pytest.Config) -> list[Chosen]:
+    """Return the session's targets in the order asked for."""
+    return config.stash[_TARGETS]
+
+
+def _targets(option: Any) -> list[Chosen]:
+    asked = option.target or ["scenes"]
+    built = [name for name in asked if name in TARGETS]
+    if len(built) < len(asked) or not set(built) <= set(JUDGED):
+        _check_source(option)
+    else:
         for name in OF_A_FOLDER:
             if getattr(option, name) is not None:
-                raise pytest.UsageError(f"--{name.replace('_', '-')} is of a folder, {option.target} has its own")
-        return
-    option.target_folder = folder = Path(option.target)
-    if not folder.is_dir() and is_hub_id(option.target):
-        _check_source(option)
+                raise pytest.UsageError(f"--{name.replace('_', '-')} is of a folder, {asked[0]} has its own")
+    found = [Chosen(name, None) if name in TARGETS else _folder(option, name) for name in asked]
+    if option.revision and not any(is_hub_id(name) and not Path(name).is_dir() for name in asked):
+        raise pytest.UsageError(f"--revision is of a pipeline on the hub, and {asked[0]} is none: leave it out")
+    twice = [chosen.name for chosen in found if sum(other.name == chosen.name for other in found) > 1]
+    if twice:
+        raise pytest.UsageError(f"two targets would be called {twice[0]} in the results: rename the folder of one")
+    return found
+
+
+def _folder(option: Any, name: str) -> Chosen:
+    folder = Path(name)
+    if not folder.is_dir() and is_hub_id(name):
         from harness.targets.hub import fetch
 
         try:
-            option.target_folder = fetch(option.target, option.revision)
+            return Chosen(name_of(name), fetch(name, option.revision))
         except HarnessError as error:
             raise pytest.UsageError(str(error)) from error
-        return
-    if option.revision:
-        raise pytest.UsageError(f"--revision is of a pipeline on the hub, and {option.target} is none: leave it out")
     if not folder.is_dir():
-        if "/" in option.target or option.target.startswith("."):
-            raise pytest.UsageError(f"--target {option.target} is not a folder; give one that diffusers saved")
-        raise pytest.UsageError(str(unknown("target", option.target, JUDGED)))
+        if "/" in name or name.startswith("."):
+            raise pytest.UsageError(f"--target {name} is not a folder; give one that diffusers saved")
+        raise pytest.UsageError(str(unknown("target", name, TARGETS)))
     if not (folder / "model_index.json").is_file():
         raise pytest.UsageError(f"--target {folder} has no model_index.json; give a folder that diffusers saved")
-    _check_source(option)
+    try:
+        check_weights(folder)
+    except HarnessError as error:
+        raise pytest.UsageError(str(error)) from error
+    return Chosen(name_of(name), folder)
 
 
 def _check_source(option: Any) -> None:
     if (option.caption_file is None) == (option.coco_annotations is None):
         raise pytest.UsageError(
-            "a folder wants captions: give --coco-annotations FILE or --caption-file FILE, one of them"
+            "such a target wants captions: give --coco-annotations FILE or --caption-file FILE, one of them"
         )
     if option.scorer is None:
-        raise pytest.UsageError("a folder wants a judge: give --scorer DIR, a CLIP that transformers saved")
+        raise pytest.UsageError("such a target wants a judge: give --scorer DIR, a CLIP that transformers saved")
     for name in ("caption_file", "coco_annotations", "caption_subset", "scorer", "reference"):
         path = getattr(option, name)
         if path is not None and not path.exists():

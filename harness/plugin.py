@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness import options
-from harness.case import LAYERS, SELECTIONS
+from harness.case import LAYERS, SELECTIONS, Case
 from harness.errors import HarnessError
 from harness.gate import Gate
-from harness.targets.index import name_of
 from harness.verdict import baselines as stored
 from pruners import METHODS
 
 if TYPE_CHECKING:
+    from harness.engine import Engine
     from harness.record import Record
 
 
@@ -46,9 +46,10 @@ class Session:
         self.latencies: list[dict[str, Any]] = []
         self.notes: dict[str, int] = {}
         self.warnings: list[str] = []
-        self.dense: Record | None = None
         self.workloads: dict[str, Any] = {}
-        self.captions: list[str] = []
+        # By target.
+        self.dense: dict[str, Record] = {}
+        self.captions: dict[str, list[str]] = {}
         self.shown = False
         self.deselected = False
 
@@ -142,37 +143,72 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     return True
 
 
+class _Engines:
+    """The engine of the target that is measured now: of several targets one at a time is in memory."""
+
+    def __init__(self, session: pytest.Session) -> None:
+        self.session, self.name = session, ""
+        self.engine: Engine | None = None
+        workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+        if workers > 1:
+            import torch
+
+            # Workers with as many threads each as there are cores wait for each other most of the time.
+            torch.set_num_threads(max(1, torch.get_num_threads() // workers))
+
+    def get(self, name: str) -> Any:
+        """Return the engine of the target called so. A target that cannot be loaded ends the session."""
+        if name != self.name:
+            self.name, self.engine = name, None
+            self.engine = self._load(next(c for c in options.targets(self.session.config) if c.name == name))
+        return self.engine
+
+    def _load(self, chosen: options.Chosen) -> Engine:
+        from harness.engine import Engine
+        from harness.external import ExternalEngine, Source
+
+        option, ours = self.session.config.option, self.session.config.stash[_SESSION]
+        common = option.device, option.captions, option.batch_size, ours.progress
+        try:
+            if chosen.external:
+                captions = option.caption_file or option.coco_annotations
+                source = Source(
+                    captions, option.scorer, option.reference, option.protocol, option.steps, option.caption_subset,
+                    option.dtype, bool(option.channels_last),
+                )  # fmt: skip
+                engine: Engine = ExternalEngine(chosen.name, chosen.folder, source, *common)
+            else:
+                engine = Engine(chosen.name, *common, option.weights)
+            engine.warm_up()
+        except HarnessError as error:
+            if hasattr(self.session.config, "workerinput"):
+                raise
+            pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
+        cases = [_case(item) for item in self.session.items]
+        engine.planned = [case for case in cases if case is not None and case.target == chosen.name]
+        return engine
+
+
+def _case(item: pytest.Item) -> Case | None:
+    found: Case | None = item.callspec.params.get("case") if hasattr(item, "callspec") else None
+    return found
+
+
+def _target(item: pytest.Item) -> str:
+    """Return the target that an item is about: that of its first parameter that has one, else the session's first."""
+    parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    named = [getattr(value, "target", "") for value in parameters]
+    return next(filter(None, named), options.targets(item.config)[0].name)
+
+
 @pytest.fixture(scope="session")
-def _engine(request: pytest.FixtureRequest) -> Any:
-    import torch
+def _engines(request: pytest.FixtureRequest) -> _Engines:
+    return _Engines(request.session)
 
-    from harness.engine import Engine
-    from harness.external import ExternalEngine, Source
 
-    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    if workers > 1:
-        # Workers with as many threads each as there are cores wait for each other most of the time.
-        torch.set_num_threads(max(1, torch.get_num_threads() // workers))
-    option, ours = request.config.option, request.config.stash[_SESSION]
-    common = option.device, option.captions, option.batch_size, ours.progress
-    try:
-        if options.external(option):
-            captions = option.caption_file or option.coco_annotations
-            source = Source(
-                captions, option.scorer, option.reference, option.protocol, option.steps, option.caption_subset,
-                option.dtype, bool(option.channels_last),
-            )  # fmt: skip
-            engine: Engine = ExternalEngine(name_of(option.target), option.target_folder, source, *common)
-        else:
-            engine = Engine(option.target, *common, option.weights)
-        engine.warm_up()
-    except HarnessError as error:
-        if hasattr(request.config, "workerinput"):
-            raise
-        pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
-    parameters = [getattr(item, "callspec", None) for item in request.session.items]
-    engine.planned = [spec.params["case"] for spec in parameters if spec and "case" in spec.params]
-    return engine
+@pytest.fixture
+def _engine(_engines: _Engines, request: pytest.FixtureRequest) -> Any:
+    return _engines.get(_target(request.node))
 
 
 @pytest.fixture(scope="session")
@@ -233,9 +269,10 @@ def _remember(ours: Session, report: pytest.TestReport, facts: dict[str, Any]) -
 
     record = Record.from_json(facts["record"])
     ours.workloads |= facts["workload"]
-    ours.captions = facts["captions"]
+    target = record.case.partition("-")[0]
+    ours.captions[target] = facts["captions"]
     if facts["dense"]:
-        ours.dense = Record.from_json(facts["dense"])
+        ours.dense[target] = Record.from_json(facts["dense"])
     ours.results.append((record, facts["verdict"]))
     if facts["red"]:
         ours.red.append(record)

@@ -87,8 +87,8 @@ def generate(
     while first < total:
         texts = list(captions[first : first + batch_size])
         part = slice(first, first + len(texts))
-        made = kept.get(first, len(texts)) if kept else None
-        if made is None:
+        found = kept.get(first, len(texts)) if kept else None
+        if found is None:
             clock.begin(first * steps)
 
             def told(pipeline: object, step: int, time: object, state: State, part: slice = part) -> State:
@@ -97,30 +97,33 @@ def generate(
                 return state
 
             made = _batch(target, texts, starts[part], prompts, told)
-            if made is not None and kept:
-                kept.put(first, made)
-        if made is None:
-            if batch_size == 1:
-                raise HarnessError(f"there is not enough memory on {target.device} for one picture at a time")
-            batch_size //= 2
-            progress(f"out of memory: going on with batches of {batch_size}")
-            if target.device.type == "cuda":
-                torch.cuda.empty_cache()
-            continue
+            if made is None:
+                if batch_size == 1:
+                    raise HarnessError(f"there is not enough memory on {target.device} for one picture at a time")
+                batch_size //= 2
+                progress(f"out of memory: going on with batches of {batch_size}")
+                if target.device.type == "cuda":
+                    torch.cuda.empty_cache()
+                continue
+            whole = quantised(made)
+            found = Pictures(whole, degenerate(made, whole), len(texts))
+            if kept:
+                kept.put(first, found)
         if first == 0:
             # All at once: putting ten thousand pictures together afterwards would need room for twice as many.
-            images = torch.empty((total, *made.images.shape[1:]), dtype=torch.uint8)
-        images[part], nothing[part] = made.images, made.degenerate
+            images = torch.empty((total, *found.images.shape[1:]), dtype=torch.uint8)
+        images[part], nothing[part] = found.images, found.degenerate
         first = part.stop
+        del found
     return Pictures(images, nothing, batch_size)
 
 
 def _batch(
     target: Target, texts: list[str], starts: Tensor, prompts: Prompts | None, told: Callable[..., State]
-) -> Pictures | None:
-    """Return the pictures of a batch, or None where memory was not enough."""
+) -> Tensor | None:
+    """Return the pictures of a batch as the pipeline gives them, on the CPU, or None where memory was not enough."""
     try:
-        made = target.pipeline(
+        made: Tensor = target.pipeline(
             **(prompts.arguments(texts) if prompts else {"prompt": texts}),
             latents=starts.to(target.device, target.denoiser.dtype),
             num_inference_steps=target.protocol.num_inference_steps,
@@ -132,8 +135,7 @@ def _batch(
         if out_of_memory(error):
             return None
         raise
-    whole = quantised(made)
-    return Pictures(whole, degenerate(made, whole), len(texts))
+    return made
 
 
 def out_of_memory(error: RuntimeError) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from harness.measurement import Measurement
 from harness.record import Record
@@ -60,8 +60,8 @@ def case_line(record: Record, verdict: str) -> str:
     return f"{record.case:<46} {'  '.join(shown)}  {seconds}  {verdict}"
 
 
-def tables(results: Iterable[tuple[Record, str]], dense: Record | None) -> list[str]:
-    """Return the closing tables, one per component, method and layer choice, the dense model on top of each."""
+def tables(results: Iterable[tuple[Record, str]], dense: Mapping[str, Record]) -> list[str]:
+    """Return the closing tables, one per target, component, method and layer choice, its dense model on top of each."""
     groups: dict[tuple[str, ...], list[tuple[Record, str]]] = {}
     for record, verdict in results:
         *group, _ = record.case.split("-")
@@ -72,8 +72,8 @@ def tables(results: Iterable[tuple[Record, str]], dense: Record | None) -> list[
             continue
         n = rows[0][0].quality["clip"].n
         lines += ["", f"{target}: {component} pruned by {method}, {layers} layers, n = {n}", HEAD]
-        if dense:
-            lines.append(columns(dense, "dense", ""))
+        if target in dense:
+            lines.append(columns(dense[target], "dense", ""))
         for record, verdict in sorted(rows, key=lambda row: tuple(row[0].requested.values())):
             lines.append(columns(record, record.case.split("-")[-1], verdict))
     if lines:

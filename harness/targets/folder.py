@@ -13,6 +13,7 @@ from harness import digests
 from harness.case import COMPONENTS
 from harness.errors import HarnessError
 from harness.targets.base import Protocol, Target, quiet
+from harness.targets.index import check_weights
 
 # What diffusers itself does by default.
 PROTOCOL = Protocol(num_inference_steps=50, guidance_scale=7.5, latent_seed=20241117)
@@ -21,7 +22,7 @@ PROTOCOL = Protocol(num_inference_steps=50, guidance_scale=7.5, latent_seed=2024
 def load(folder: Path, device: torch.device, dtype: torch.dtype | None = None) -> Target:
     """Load a text-to-image pipeline, all in one dtype; None: that which its U-Net or transformer is stored in.
 
-    Raises HarnessError where the folder holds no such pipeline, or weights that are no safetensors.
+    Raises HarnessError where the folder holds no such pipeline, or weights that are no whole safetensors.
     """
     quiet()
     from diffusers import DiffusionPipeline
@@ -31,6 +32,7 @@ def load(folder: Path, device: torch.device, dtype: torch.dtype | None = None) -
     weights = sorted(folder.rglob("*.safetensors"))
     if not weights:
         raise HarnessError(f"{folder} has no safetensors files; save the pipeline with safe_serialization=True")
+    check_weights(folder)
     try:
         pipeline = DiffusionPipeline.from_pretrained(
             folder,

@@ -18,10 +18,15 @@ def fetch(name: str, revision: str | None) -> Path:
     revision: a branch, tag or commit; None is the main branch. No code of the repository is run. Raises HarnessError
     where the hub cannot be reached and the cache does not have it, and where there is no such pipeline or revision.
     """
-    quiet()
-    from diffusers import DiffusionPipeline
-
     try:
+        from huggingface_hub import model_info, try_to_load_from_cache
+
+        if not isinstance(try_to_load_from_cache(name, "model_index.json", revision=revision), str):
+            # Asked first: without the network, or with a wrong name, nothing heavy is imported to find out.
+            model_info(name, revision=revision, timeout=10)
+        quiet()
+        from diffusers import DiffusionPipeline
+
         return Path(DiffusionPipeline.download(name, revision=revision, use_safetensors=True, trust_remote_code=False))
     except (OSError, ValueError, RuntimeError) as error:
         # What follows in brackets is about the library's own options and stack trace.

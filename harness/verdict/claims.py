@@ -24,6 +24,11 @@ class Claim:
     cases: tuple[Case, ...]
     holds: Callable[[Records], str]
 
+    @property
+    def target(self) -> str:
+        """What it is about."""
+        return self.cases[0].target
+
 
 def threshold(name: str, source: str, cases: tuple[Case, ...], last: float) -> Claim:
     """Claim that quality holds up to the level `last` of the given ones, 0 for none; see `dropoff`.

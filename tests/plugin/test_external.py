@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,6 +30,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     seeded("sd2").save_pretrained(cached / "snapshots" / ("a" * 40), safe_serialization=True)
     (cached / "refs").mkdir()
     (cached / "refs" / "main").write_text("a" * 40)
+    seeded("sd2").save_pretrained(found / "pickled", safe_serialization=False)
+    cut = found / "cut" / "unet" / "diffusion_pytorch_model.safetensors"
+    shutil.copytree(found / "my-sd2", found / "cut")
+    cut.write_bytes(cut.read_bytes()[:-100])
+    (found / "subset.json").write_text('{"captions": [["3", "1000"]], "digest": ""}')
     save_clip_judge(found / "scorer")
     save_coco(found / "captions.json", 80)
     save_pictures(found / "pictures", 40)
@@ -36,7 +42,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def arguments(place: Path, *options: str, target: str = "my-sd2") -> list[str]:
-    name = target if "/" in target else str(place / target)
+    name = target if "/" in target or target == "scenes" else str(place / target)
     found = [sys.executable, "-m", "pytest", "benchmarks", f"--target={name}", "--steps=2", "--captions=8"]
     found += [f"--scorer={place / 'scorer'}", f"--coco-annotations={place / 'captions.json'}"]
     return [*found, f"--baselines={place / 'mine.json'}", f"--report={place / 'report'}", *options]
@@ -83,6 +89,24 @@ def test_a_pipeline_of_the_hub_is_named_by_its_id(place: Path) -> None:
     assert found.returncode == 4 and "cannot be fetched from the hub" in found.stderr
 
 
+def test_several_targets_in_one_run(place: Path, tmp_path: Path) -> None:
+    path = f"--baselines={tmp_path / 'mine.json'}"
+    both = ("-k", "dense", f"--target={place / 'my-sd3'}", path)
+    found = gate(place, *both, "--update-baselines", "--baseline-reason=x")
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert {"my_sd2-none-dense-none-0.00", "my_sd3-none-dense-none-0.00"} == json.loads(
+        (tmp_path / "mine.json").read_text()
+    )["cases"].keys()
+    assert (place / "report" / "contact-my_sd3-none-dense-none.png").exists()
+    found = gate(place, "-k", "unet-magnitude-all-0.50", "--target=scenes", "--collect-only", "-q")
+    listed = [line for line in found.stdout.splitlines() if "::test_quality" in line]
+    assert ["my_sd2-unet" in listed[0], "scenes-unet" in listed[1]] == [True, True] and len(listed) == 2
+    found = gate(place, "-k", "dense", f"--target={place / 'my-sd2'}")
+    assert found.returncode == 4 and "two targets would be called my_sd2" in found.stdout + found.stderr
+    found = gate(place, "-k", "dense", target="scenes")
+    assert found.returncode == 4 and "is of a folder, scenes has its own" in found.stdout + found.stderr
+
+
 def test_reference_statistics_are_those_of_the_pictures(place: Path, tmp_path: Path) -> None:
     from harness.__main__ import main
 
@@ -114,15 +138,17 @@ def test_reference_statistics_are_those_of_the_pictures(place: Path, tmp_path: P
         (["--steps=0"], "--steps is 0"),
         (["--protocol=papers"], "invalid choice: 'papers'"),
         (["--target=docs"], "has no model_index.json"),
+        (["--target={place}/pickled"], "has its weights as a pickle (model"),
+        (["--target={place}/cut"], "is cut short or no safetensors file"),
+        (["--caption-subset={place}/subset.json"], "lacks 1 of the 1 captions"),
         (["--target=scnes"], "did you mean scenes"),
         (["--target=./nowhere"], "is not a folder"),
         (["--target=nobody/nothing"], "nobody/nothing cannot be fetched from the hub"),
         (["--revision=abc"], "--revision is of a pipeline on the hub"),
-        (["--target=scenes"], "is of a folder, scenes has its own"),
     ],
 )
 def test_what_is_wrong_is_one_message(place: Path, options: list[str], message: str) -> None:
-    found = gate(place, "-k", "dense", *options)
+    found = gate(place, "-k", "dense", *(option.format(place=place) for option in options))
     assert found.returncode == 4 and message in found.stdout + found.stderr
     assert "Traceback" not in found.stdout + found.stderr
 
