@@ -18,23 +18,30 @@ def fetch(name: str, revision: str | None) -> Path:
     revision: a branch, tag or commit; None is the main branch. No code of the repository is run. Raises HarnessError
     where the hub cannot be reached and the cache does not have it, and where there is no such pipeline or revision.
     """
-    try:
-        from huggingface_hub import model_info, try_to_load_from_cache
+    from huggingface_hub import model_info, try_to_load_from_cache
 
-        if not isinstance(try_to_load_from_cache(name, "model_index.json", revision=revision), str):
-            # Asked first: without the network, or with a wrong name, nothing heavy is imported to find out.
+    if not isinstance(try_to_load_from_cache(name, "model_index.json", revision=revision), str):
+        # Asked first: without the network, or with a wrong name, nothing heavy is imported to find out.
+        try:
             model_info(name, revision=revision, timeout=10)
-        quiet()
-        from diffusers import DiffusionPipeline
+        except Exception as error:  # of whatever library the hub's client talks through
+            raise _unreachable(name, error) from error
+    quiet()
+    from diffusers import DiffusionPipeline
 
+    try:
         return Path(DiffusionPipeline.download(name, revision=revision, use_safetensors=True, trust_remote_code=False))
     except (OSError, ValueError, RuntimeError) as error:
-        # What follows in brackets is about the library's own options and stack trace.
-        reason = next(iter(str(error).splitlines()), type(error).__name__).split(" (")[0]
-        raise HarnessError(
-            f"{name} cannot be fetched from the hub ({reason}); check its name, --revision and the network, or give a "
-            "folder that save_pretrained of diffusers wrote"
-        ) from error
+        raise _unreachable(name, error) from error
+
+
+def _unreachable(name: str, error: Exception) -> HarnessError:
+    # What follows in brackets is about the library's own options and stack trace.
+    reason = next(iter(str(error).splitlines()), type(error).__name__).split(" (")[0]
+    return HarnessError(
+        f"{name} cannot be fetched from the hub ({reason}); check its name, --revision and the network, or give a "
+        "folder that save_pretrained of diffusers wrote"
+    )
 
 
 def load(name: str, revision: str | None, device: torch.device) -> Target:

@@ -138,7 +138,7 @@ def test_reference_statistics_are_those_of_the_pictures(place: Path, tmp_path: P
         (["--steps=0"], "--steps is 0"),
         (["--protocol=papers"], "invalid choice: 'papers'"),
         (["--target=docs"], "has no model_index.json"),
-        (["--target={place}/pickled"], "has its weights as a pickle (model"),
+        (["--target={place}/pickled"], "has its weights as a pickle"),
         (["--target={place}/cut"], "is cut short or no safetensors file"),
         (["--caption-subset={place}/subset.json"], "lacks 1 of the 1 captions"),
         (["--target=scnes"], "did you mean scenes"),
