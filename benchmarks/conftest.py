@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks.claims import claims
 from benchmarks.matrix import cost_cases, external_cases, quality_cases
+from benchmarks.study import study_claims
 from harness import options
 from harness.case import Case
 from harness.errors import HarnessError
@@ -43,7 +44,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     for chosen in options.targets(config):
         measured = _cases(chosen, config.option.tier)
         found["case"] += measured
-        if not chosen.external:
+        if chosen.external:
+            found["claim"] += study_claims(chosen.name, _denoiser(measured))
+        else:
             found["claim"] += _claims(chosen.name, measured, config.option.tier)
             found["cost_case"] += cost_cases(chosen.name, config.option.tier)
     for name, values in found.items():
@@ -60,6 +63,10 @@ def _cases(chosen: options.Chosen, tier: str) -> list[Case]:
     except HarnessError as error:
         raise pytest.UsageError(str(error)) from error
     return external_cases(chosen.name, components, tier)
+
+
+def _denoiser(cases: list[Case]) -> str:
+    return "transformer" if any("transformer" in case.components for case in cases) else "unet"
 
 
 def _claims(target: str, measured: list[Case], tier: str) -> list[Claim]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from benchmarks.study import study_cases
 from harness.case import Case, selection
 from pruners.levels import Level, Pattern
 
@@ -96,7 +97,7 @@ def external_cases(target: str, components: Sequence[str], tier: str) -> list[Ca
     """Return the cases of a pipeline with the given components, the dense one first.
 
     The matrix of `scenes` with the transformer in the U-Net's place where there is one; further text encoders are
-    pruned like the first, by magnitude.
+    pruned like the first, by magnitude. The full tier adds the grid of the reference study.
     """
     denoiser = next((name for name in components if not name.startswith("text_encoder")), "")
     cases = [Case(target)]
@@ -106,7 +107,9 @@ def external_cases(target: str, components: Sequence[str], tier: str) -> list[Ca
             cases.append(replace(case, component=selection(wanted)))
         if case.method == "magnitude" and case.component == "text_encoder":
             cases += [replace(case, component=name) for name in components if name.startswith("text_encoder_")]
-    return cases
+    if tier == "full":
+        cases += [case for case in study_cases(target, denoiser) if set(case.components) <= set(components)]
+    return list(dict.fromkeys(cases))
 
 
 def _order(level: Level | tuple[Level, Level]) -> tuple[float, ...]:

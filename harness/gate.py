@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableSequence
-from dataclasses import asdict
+from collections.abc import MutableSequence, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +57,12 @@ class Gate:
         if case not in self.engine.records:
             self._measure(case)
         return self.engine.records[case]
+
+    def stored(self, cases: Sequence[Case]) -> dict[Case, Record] | None:
+        """Return the baselines of cases as records, or None where one of them has none of this workload."""
+        found = {case: self.baselines.record(case.id, self.engine.workload_key(case)) for case in cases}
+        known = {case: replace(record, requested=case.requested) for case, record in found.items() if record}
+        return known if len(known) == len(found) else None
 
     def ready(self, case: Case) -> None:
         """Make the dense run that serves every case as the row above, once per process; a dense case is that run."""

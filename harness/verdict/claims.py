@@ -29,6 +29,18 @@ class Claim:
         """What it is about."""
         return self.cases[0].target
 
+    def judged(self, now: Records, before: Records | None) -> tuple[str, bool]:
+        """Return a line that says whether it holds, and whether that is red: it held before, and does not now.
+
+        before: the same cases as stored, None where a baseline is missing.
+        """
+        against = self.holds(now)
+        if not against:
+            return f"{self.name:<46} holds ({self.source})", False
+        held = before is not None and not self.holds(before)
+        stored = "no baselines of all its cases" if before is None else "held before" if held else "as before"
+        return f"{self.name:<46} REFUTED, {stored}: {against} ({self.source})", held
+
 
 def threshold(name: str, source: str, cases: tuple[Case, ...], last: float) -> Claim:
     """Claim that quality holds up to the level `last` of the given ones, 0 for none; see `dropoff`.

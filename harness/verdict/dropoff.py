@@ -7,10 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-import torch
-
 from harness.errors import HarnessError
-from harness.quality.fid import picks
 from harness.record import Record
 from harness.verdict.statistics import difference
 from harness.verdict.tolerances import LOWER_IS_BETTER
@@ -97,6 +94,11 @@ def curve(dense: Record, records: Sequence[Record]) -> list[Point]:
 
     All records must be of one workload. Raises HarnessError for records without paired values.
     """
+    # Not at the top: collecting claims loads no torch.
+    import torch
+
+    from harness.quality.fid import picks
+
     chosen = picks(dense.quality["clip"].n)
     points = []
     for record in records:

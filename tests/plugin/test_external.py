@@ -73,12 +73,15 @@ def test_from_annotations_to_a_green_run(place: Path) -> None:
 
 
 def test_a_transformer_with_three_text_encoders(place: Path) -> None:
-    only = ("--tier=full", "-k", "magnitude-linear-0.50 or dense")
+    only = ("--tier=full", "-rs", "-k", "magnitude-linear-0.50 or dense or study-c2")
     update = ("--update-baselines", "--baseline-reason=first")
     found = gate(place, *only, *update, target="my-sd3")
     assert found.returncode == 0, found.stdout + found.stderr
     names = ("text_encoder", "text_encoder_2", "text_encoder_3", "transformer")
     assert all(f"my_sd3-{name}-magnitude-linear-0.50" in found.stdout for name in names)
+    assert "the run lacks 13 of 15 cases, such as my_sd3-transformer-magnitude-linear-0.10 (--tier full)" in " ".join(
+        found.stdout.split()
+    )
     assert gate(place, *only, target="my-sd3").returncode == 0
 
 
