@@ -19,12 +19,13 @@ from harness.pruning import Statistics, needs, prune, prune_component, rounding
 from harness.quality.drift import drift
 from harness.quality.fid import between, resampled
 from harness.quality.generate import generate
+from harness.quality.kid import kid
 from harness.record import REUSED, Record
 from harness.surgery.masks import Pruning, census, keep_digest, masked, sketch
 from harness.targets.base import Target
 
 # In the order of reports.
-METRICS = ("fid", "fid_dense", "clip", "composition", "drift")
+METRICS = ("fid", "fid_dense", "kid", "clip", "composition", "drift")
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,8 @@ def run(case: Case, engine: Engine) -> Run:
     distances = {"fid_dense": between(opinion.features, dense.features)}
     if engine.reference is not None:
         distances["fid"] = resampled(opinion.features, engine.reference)
+    if engine.kid_reference is not None:
+        distances["kid"] = kid(opinion.features, engine.kid_reference)
     quality = {
         name: Measurement(value, of.std().item(), len(pictures.images)) for name, (value, of) in distances.items()
     }

@@ -158,7 +158,7 @@ def _engine(request: pytest.FixtureRequest) -> Any:
     try:
         if options.external(option):
             captions = option.caption_file or option.coco_annotations
-            source = Source(captions, option.scorer, option.reference, option.protocol, option.steps)
+            source = Source(captions, option.scorer, option.reference, option.protocol, option.steps, option.features)
             engine: Engine = ExternalEngine(name_of(option.target), option.target_folder, source, *common)
         else:
             engine = Engine(option.target, *common, option.weights)

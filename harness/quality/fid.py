@@ -57,12 +57,25 @@ def _distances(centre: Tensor, through: Tensor, ref: Reference) -> Tensor:
     return centre.mean(1).square().sum(-1) + centre.var(1).sum(-1) + ref.root.square().sum() - 2 * cross
 
 
-RESAMPLES = 100
+# Resamples, and how many where their matrices are large: at n = 10,000 and d = 2048 one pair takes 6 s on two cores.
+RESAMPLES, FEW, LARGE = 100, 20, 1024
+# Numbers that a batch of resamples copies at most of one set, in float64.
+COPIED = 2**25
 
 
-def picks(n: int) -> Tensor:
-    """Return which of n pictures each bootstrap resample takes, int64 `[RESAMPLES, n]`: fixed by n alone."""
-    return torch.randint(n, (RESAMPLES, n), generator=torch.Generator().manual_seed(n))
+def picks(n: int, d: int = 0) -> Tensor:
+    """Return which of n pictures each bootstrap resample takes, int64 `[resamples, n]`: fixed by n and d alone.
+
+    d: dimension of the features. `RESAMPLES`, or `FEW` where n and d both exceed `LARGE`.
+    """
+    count = FEW if min(n, d) > LARGE else RESAMPLES
+    return torch.randint(n, (count, n), generator=torch.Generator().manual_seed(n))
+
+
+def _chunks(n: int, d: int) -> tuple[Tensor, ...]:
+    """Return the pictures themselves and all resamples, int64 `[1 + resamples, n]`, in parts that fit into memory."""
+    chosen = torch.cat([torch.arange(n)[None], picks(n, d)])
+    return torch.split(chosen, max(1, min(16, COPIED // (n * d))))
 
 
 def fid(features: Tensor, ref: Reference) -> Measurement:
@@ -74,8 +87,8 @@ def fid(features: Tensor, ref: Reference) -> Measurement:
 def resampled(features: Tensor, ref: Reference) -> tuple[float, Tensor]:
     """Return the Fréchet distance of features `[n, d]` to a reference (Heusel et al., arXiv 1706.08500, eq. 6).
 
-    Also returns the distances of `RESAMPLES` bootstrap resamples of the pictures, float64 `[resamples]`: which pictures
-    each takes depends on n alone, so the resamples of two runs over the same captions pair.
+    Also returns the distances of bootstrap resamples of the pictures, float64 `[resamples]`: `picks` says which
+    pictures each takes, so the resamples of two runs over the same captions pair.
 
     tr √(S₁S₂) is the sum of the root eigenvalues of A S₂ Aᵀ / (n - 1), A the centred features: exact at any rank, in
     float64. Resampled sets have ties, which shifts their mean but not their spread; the value is that of the pictures
@@ -87,8 +100,8 @@ def resampled(features: Tensor, ref: Reference) -> tuple[float, Tensor]:
         raise HarnessError(f"FID wants at least two pictures with finite features, found {n}")
     centre = features.double().cpu() - ref.mean
     through = centre @ ref.root
-    chosen = torch.cat([torch.arange(n)[None], picks(n)])
-    distances = torch.cat([_distances(centre[chunk], through[chunk], ref) for chunk in torch.split(chosen, 16)])
+    chunks = _chunks(*centre.shape)
+    distances = torch.cat([_distances(centre[chunk], through[chunk], ref) for chunk in chunks])
     return distances[0].item(), distances[1:]
 
 
@@ -104,15 +117,15 @@ def between(features: Tensor, others: Tensor) -> tuple[float, Tensor]:
         raise HarnessError(
             f"FID wants two or more pictures of each kind with finite features, found {n}, {len(others)}"
         )
-    chosen = torch.cat([torch.arange(n)[None], picks(n)])
+    ours, theirs = features.double().cpu(), others.double().cpu()
     found = []
-    for chunk in torch.split(chosen, 16):
-        a, b = features.double().cpu()[chunk], others.double().cpu()[chunk]
+    for chunk in _chunks(*ours.shape):
+        a, b = ours[chunk], theirs[chunk]
         apart = (a.mean(1) - b.mean(1)).square().sum(-1)
         a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
         if n > a.shape[2]:
             # Singular values of A Bᵀ know nothing of the Q of A = Q R: d×d is all that is needed.
-            a, b = torch.linalg.qr(a).R, torch.linalg.qr(b).R
+            a, b = torch.linalg.qr(a, mode="r").R, torch.linalg.qr(b, mode="r").R
         spread = (a.square().sum((1, 2)) + b.square().sum((1, 2))) / (n - 1)
         found.append(apart + spread - 2 * torch.linalg.svdvals(a @ b.mT).sum(-1) / (n - 1))
     distances = torch.cat(found)
