@@ -44,7 +44,7 @@ class OpenClipJudge(Judge):
                 architecture, pretrained=str(path), precision="fp32", **{f"image_{n}": about.get(n) for n in names}
             )
             self.tokenizer: Any = open_clip.get_tokenizer(architecture)
-        except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
+        except (AssertionError, OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise HarnessError(f"the scorer {architecture} cannot be loaded from {path} ({reason})") from error
         super().__init__(model, device)
