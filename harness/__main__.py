@@ -55,7 +55,8 @@ def parser() -> argparse.ArgumentParser:
     reference.add_argument("--weights", type=Path, help="weights folder (default: the shipped one)")
     reference.add_argument("--pictures", type=int, default=10_000)
     reference.add_argument("--images", type=Path, metavar="DIR", help="measure these pictures instead, with --scorer")
-    reference.add_argument("--scorer", type=Path, metavar="DIR", help="the CLIP that measures them")
+    reference.add_argument("--scorer", metavar="DIR|open_clip:ARCH:WEIGHTS", help="the CLIP that measures them")
+    reference.add_argument("--features", default="clip", metavar="inception[:FILE]", help="measure them with Inception")
     reference.add_argument("--out", type=Path, metavar="FILE", help="where their statistics go (safetensors)")
 
     captions = commands.add_parser("captions", help="fix a subset of a caption file, by ids and without the texts")
@@ -171,13 +172,18 @@ def _prune(options: argparse.Namespace) -> int:
 
 def _reference(options: argparse.Namespace) -> int:
     from harness.external import write_reference
-    from harness.quality.vision import ClipJudge
+    from harness.quality.scorers import check_features, load_extractor, load_scorer
     from harness.targets.base import choose_device, quiet
 
-    if not (options.images and options.scorer and options.out):
-        raise HarnessError("the statistics of pictures want --images DIR, --scorer DIR and --out FILE together")
+    check_features(options.features)
+    if not (options.images and options.out and (options.scorer or options.features != "clip")):
+        raise HarnessError(
+            "the statistics of pictures want --images DIR and --out FILE, and --scorer DIR or --features inception"
+        )
     quiet()
-    count = write_reference(options.images, ClipJudge(options.scorer, choose_device("auto")), options.out)
+    device = choose_device("auto")
+    scorer = load_scorer(options.scorer, device) if options.features == "clip" else None
+    count = write_reference(options.images, load_extractor(options.features, scorer, device), options.out)
     print(f"statistics of {count} pictures saved in {options.out}")
     return 0
 

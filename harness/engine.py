@@ -18,6 +18,7 @@ from harness.calibration import Calibration, calibrate
 from harness.case import Case
 from harness.errors import HarnessError
 from harness.pruning import Statistics, needs
+from harness.quality import kid
 from harness.quality.fid import Reference, load_reference
 from harness.quality.generate import Kept, generate
 from harness.quality.judging import Judges, Opinion, Seen
@@ -41,6 +42,9 @@ def calibration_captions() -> list[str]:
 
 class Engine:
     """One process's workbench. Loading happens at the first use, so that collecting tests costs nothing."""
+
+    # Features of reference pictures, where KID is measured.
+    kid_reference: kid.Reference | None = None
 
     def __init__(
         self,

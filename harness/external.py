@@ -15,10 +15,12 @@ from harness import captions as written
 from harness import digests
 from harness.engine import CALIBRATION_CAPTIONS, Engine
 from harness.errors import HarnessError
+from harness.quality import kid
 from harness.quality.fid import Reference, reference, summarise
 from harness.quality.judging import Opinion
 from harness.quality.prompts import Prompts
-from harness.quality.vision import ClipJudge, open_all, pictures
+from harness.quality.scorers import Extractor, load_extractor, load_scorer
+from harness.quality.vision import Judge, open_all, pictures
 from harness.targets.base import Protocol, Target
 from harness.targets.base import load as built
 from harness.targets.folder import load
@@ -31,17 +33,18 @@ PROTOCOLS = {"paper": Protocol(50, 7.5, 20241117), "pr": Protocol(20, 7.5, 20241
 class Source:
     """What an external target is measured with.
 
-    captions: a file for `captions.read`. scorer: folder of a CLIP. reference: a folder of pictures, a file that
-    `python -m harness reference` wrote, or None: no FID to real pictures then. steps: in place of the protocol's.
-    subset: which captions of the file, a file of `captions.write_subset`; None: the fixed order decides. dtype: of all
-    components, None as stored. channels_last: lay the weights of convolutions out so.
+    captions: a file for `captions.read`. scorer, features: for `load_scorer` and `load_extractor`. reference: a folder
+    of pictures, a file that `python -m harness reference` wrote, or None: no FID and KID to real pictures then. steps:
+    in place of the protocol's. subset: which captions of the file, a file of `captions.write_subset`; None: the fixed
+    order decides. dtype: of all components, None as stored. channels_last: lay the weights of convolutions out so.
     """
 
     captions: Path
-    scorer: Path
+    scorer: str
     reference: Path | None
     protocol: str
     steps: int | None
+    features: str = "clip"
     subset: Path | None = None
     dtype: str | None = None
     channels_last: bool = False
@@ -101,17 +104,23 @@ class ExternalEngine(Engine):
         }
 
     @cached_property
-    def scorer(self) -> ClipJudge:
+    def scorer(self) -> Judge:
         """The user's CLIP."""
-        found = ClipJudge(self.source.scorer, self.device)
+        found = load_scorer(self.source.scorer, self.device)
         for name, module in self.target.components.items():
             if name.startswith("text_encoder"):
                 found.refuse(module)
         return found
 
+    @cached_property
+    def extractor(self) -> Extractor:
+        """What FID and KID take their features from."""
+        return load_extractor(self.source.features, self.scorer, self.device)
+
     def judge(self, images: Tensor) -> Opinion:
         """Return what the CLIP says of pictures of the captions, uint8 `[n, 3, h, w]`."""
-        return self.scorer.look(images, self.captions)
+        found = self.scorer.look(images, self.captions)
+        return found if self.extractor is self.scorer else replace(found, features=self.extractor.features(images))
 
     def warm_up(self) -> None:
         """Load everything that cases need, so that what is wrong with it is said first."""
@@ -127,58 +136,62 @@ class ExternalEngine(Engine):
         return found
 
     @cached_property
-    def _reference(self) -> tuple[Reference, str] | None:
+    def _reference(self) -> tuple[Reference, kid.Reference | None, str] | None:
         path = self.source.reference
         if path is None:
             return None
         if path.is_dir():
             files = pictures(path)
             self.progress(f"features of {len(files)} reference pictures")
-            return measure(files, self.scorer), _digest(files)
-        return read_reference(path, self.scorer)
+            features = measure(files, self.extractor)
+            return reference(*summarise(features), len(files)), kid.Reference(features), _digest(files)
+        return read_reference(path, self.extractor)
 
     @property
     def reference(self) -> Reference | None:  # type: ignore[override]
         """Feature statistics of the reference pictures, None where none were given."""
         return self._reference[0] if self._reference else None
 
+    @property
+    def kid_reference(self) -> kid.Reference | None:  # type: ignore[override]
+        """Features of the reference pictures, None where none were given or only their statistics."""
+        return self._reference[1] if self._reference else None
+
     @cached_property
     def _workload(self) -> dict[str, Any]:
-        return self.common_workload() | {
+        extractor = {} if self.extractor is self.scorer else {"features": self.extractor.digest}
+        return self.common_workload() | extractor | {
             "captions": written.digest(self._chosen),
             "judges": self.scorer.digest,
-            "reference": self._reference[1] if self._reference else None,
-        }
+            "reference": self._reference[2] if self._reference else None,
+        }  # fmt: skip
 
 
-def measure(files: list[Path], scorer: ClipJudge) -> Reference:
-    """Return the feature statistics of picture files, read a batch at a time."""
-    return reference(*_moments(files, scorer), len(files))
-
-
-def _moments(files: list[Path], scorer: ClipJudge) -> tuple[Tensor, Tensor]:
-    return summarise(torch.cat([scorer.features(open_all(files[i : i + 64])) for i in range(0, len(files), 64)]))
+def measure(files: list[Path], extractor: Extractor) -> Tensor:
+    """Return the features of picture files, read a batch at a time: float32 `[n, d]`."""
+    return torch.cat([extractor.features(open_all(files[i : i + 64])) for i in range(0, len(files), 64)])
 
 
 def _digest(files: list[Path]) -> str:
     return digests.of_value([digests.of_file(path) for path in files])
 
 
-def write_reference(folder: Path, scorer: ClipJudge, path: Path) -> int:
-    """Measure a folder of pictures and keep the statistics; return how many there are."""
+def write_reference(folder: Path, extractor: Extractor, path: Path) -> int:
+    """Measure a folder of pictures and keep their features (for KID) and statistics; return how many there are."""
     from safetensors.torch import save
 
     from harness import files
 
     found = pictures(folder)
-    mean, covariance = _moments(found, scorer)
-    about = {"extractor": scorer.digest, "pictures": _digest(found), "n": str(len(found))}
-    files.write(path, save({"mean": mean, "covariance": covariance}, about))
+    features = measure(found, extractor)
+    mean, covariance = summarise(features)
+    about = {"extractor": extractor.digest, "pictures": _digest(found), "n": str(len(found))}
+    files.write(path, save({"mean": mean, "covariance": covariance, "features": features}, about))
     return len(found)
 
 
-def read_reference(path: Path, scorer: ClipJudge) -> tuple[Reference, str]:
-    """Return what `write_reference` kept, and the digest of its pictures.
+def read_reference(path: Path, extractor: Extractor) -> tuple[Reference, kid.Reference | None, str]:
+    """Return what `write_reference` kept, and the digest of its pictures; no `kid.Reference` where it has no features.
 
     Raises HarnessError where the file is missing, something else, or was made with another extractor.
     """
@@ -188,13 +201,14 @@ def read_reference(path: Path, scorer: ClipJudge) -> tuple[Reference, str]:
         with safe_open(path, "pt") as stream:
             about: Mapping[str, str] = stream.metadata() or {}
             found = reference(stream.get_tensor("mean"), stream.get_tensor("covariance"), int(about["n"]))
-        extractor, shown = about["extractor"], about["pictures"]
+            features = kid.Reference(stream.get_tensor("features")) if "features" in [*stream.keys()] else None
+        made_with, shown = about["extractor"], about["pictures"]
     except (OSError, KeyError, ValueError, SafetensorError) as error:
         raise HarnessError(
             f"--reference {path} is neither a folder of pictures nor a file of `python -m harness reference` ({error})"
         ) from error
-    if extractor != scorer.digest:
+    if made_with != extractor.digest:
         raise HarnessError(
-            f"--reference {path} was measured with another scorer; measure the pictures anew with this one"
+            f"--reference {path} was measured with another scorer or --features; measure the pictures anew with these"
         )
-    return found, shown
+    return found, features, shown

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from harness.errors import HarnessError, unknown
+from harness.quality.scorers import check_features, check_scorer
 from harness.targets import JUDGED, TARGETS
 from harness.targets.index import check_weights, is_hub_id, name_of
 from harness.verdict.judge import in_ci
@@ -29,7 +30,11 @@ def declare(parser: pytest.Parser) -> None:
     group.addoption("--revision", metavar="REV", help="branch, tag or commit of a hub id")
     group.addoption("--caption-file", type=Path, metavar="FILE", help="a folder's captions: .jsonl, or one per line")
     group.addoption("--coco-annotations", type=Path, metavar="FILE", help="a folder's captions: COCO's captions_….json")
-    group.addoption("--scorer", type=Path, metavar="DIR", help="the CLIP that judges a folder's pictures")
+    group.addoption(
+        "--scorer",
+        metavar="DIR|open_clip:ARCH:WEIGHTS",
+        help="the CLIP that judges a folder's pictures",
+    )
     group.addoption("--reference", type=Path, metavar="DIR|FILE", help="pictures for FID, or their statistics")
     group.addoption("--protocol", default="pr", choices=("pr", "paper"), help="of a folder: pr 20 steps, paper 50")
     group.addoption("--steps", type=int, help="of a folder: denoising steps in place of the protocol's")
@@ -61,6 +66,11 @@ def declare(parser: pytest.Parser) -> None:
         type=int,
         metavar="K",
         help="measure in K fresh processes with other threads and batches how far figures move, and store it",
+    )
+    group.addoption(
+        "--features",
+        metavar="clip|inception[:FILE]",
+        help="of a folder: what FID and KID are measured on, the scorer's (default) or Inception's with FILE's weights",
     )
 
 
@@ -103,6 +113,7 @@ OF_A_FOLDER = (
     "caption_subset",
     "scorer",
     "reference",
+    "features",
     "steps",
     "revision",
     "dtype",
@@ -178,10 +189,16 @@ def _check_source(option: Any) -> None:
         )
     if option.scorer is None:
         raise pytest.UsageError("such a target wants a judge: give --scorer DIR, a CLIP that transformers saved")
-    for name in ("caption_file", "coco_annotations", "caption_subset", "scorer", "reference"):
+    for name in ("caption_file", "coco_annotations", "caption_subset", "reference"):
         path = getattr(option, name)
         if path is not None and not path.exists():
             raise pytest.UsageError(f"--{name.replace('_', '-')} {path} does not exist")
+    option.features = option.features or "clip"
+    try:
+        check_scorer(option.scorer)
+        check_features(option.features)
+    except HarnessError as error:
+        raise pytest.UsageError(str(error)) from error
     if option.steps is not None and option.steps < 1:
         raise pytest.UsageError(f"--steps is {option.steps}, wanted 1 or more")
     if option.weights:

@@ -20,13 +20,14 @@ from harness.quality.drift import drift
 from harness.quality.fid import between, resampled
 from harness.quality.generate import Pictures, generate
 from harness.quality.judging import Seen
+from harness.quality.kid import kid
 from harness.quality.prompts import Prompts
 from harness.record import REUSED, Record
 from harness.surgery.masks import Pruning, census, keep_digest, masked, sketch, weights_digest
 from harness.targets.base import Target
 
 # In the order of reports.
-METRICS = ("fid", "fid_dense", "clip", "composition", "drift")
+METRICS = ("fid", "fid_dense", "kid", "clip", "composition", "drift")
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,8 @@ def run(case: Case, engine: Engine) -> Run:
     distances = {"fid_dense": between(opinion.features, dense.features, engine.groups)}
     if engine.reference is not None:
         distances["fid"] = resampled(opinion.features, engine.reference, engine.groups)
+    if engine.kid_reference is not None:
+        distances["kid"] = kid(opinion.features, engine.kid_reference, engine.groups)
     quality = {name: Measurement(value, of.std().item(), len(scores)) for name, (value, of) in distances.items()}
     quality |= {"clip": mean(scores), "drift": mean(drifts)}
     per_caption = {"clip": scores.tolist(), "drift": drifts.tolist()}

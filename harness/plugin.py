@@ -173,8 +173,8 @@ class _Engines:
             if chosen.external:
                 captions = option.caption_file or option.coco_annotations
                 source = Source(
-                    captions, option.scorer, option.reference, option.protocol, option.steps, option.caption_subset,
-                    option.dtype, bool(option.channels_last),
+                    captions, option.scorer, option.reference, option.protocol, option.steps, option.features or "clip",
+                    option.caption_subset, option.dtype, bool(option.channels_last),
                 )  # fmt: skip
                 engine: Engine = ExternalEngine(chosen.name, chosen.folder, source, *common)
             else:

@@ -23,8 +23,8 @@ class Record:
     finite or show nothing. seconds: of pruning and of generation; empty for a case kept from an earlier run.
     peak_megabytes: of what `peak_of` says, None where not measured. tensor_megabytes: of the tensors that generation
     itself had at once. parameter_bytes: component → dense, stored. per_caption: CLIP scores, drift and exact pictures
-    (0, 1) by caption. resampled: both FIDs of bootstrap resamples; the same ones in every case with as many captions,
-    so that they pair.
+    (0, 1) by caption. resampled: both FIDs of bootstrap resamples, KID of half-samples; the same ones in every case
+    with as many captions, so that they pair.
     """
 
     case: str

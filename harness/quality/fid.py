@@ -58,27 +58,34 @@ def _distances(centre: Tensor, through: Tensor, ref: Reference) -> Tensor:
     return centre.mean(1).square().sum(-1) + centre.var(1).sum(-1) + ref.root.square().sum() - 2 * cross
 
 
-RESAMPLES = 100
+# Resamples, and how many where their matrices are large: at n = 10,000 and d = 2048 one pair takes 6 s on two cores.
+RESAMPLES, FEW, LARGE = 100, 20, 1024
+# Numbers that a batch of resamples copies at most of one set, in float64.
+COPIED = 2**25
 
 
-def picks(n: int) -> Tensor:
-    """Return which of n pictures each bootstrap resample takes, int64 `[RESAMPLES, n]`: fixed by n alone."""
-    return torch.randint(n, (RESAMPLES, n), generator=torch.Generator().manual_seed(n))
+def picks(n: int, d: int = 0) -> Tensor:
+    """Return which of n pictures each bootstrap resample takes, int64 `[resamples, n]`: fixed by n and d alone.
+
+    d: dimension of the features. `RESAMPLES`, or `FEW` where n and d both exceed `LARGE`.
+    """
+    count = FEW if min(n, d) > LARGE else RESAMPLES
+    return torch.randint(n, (count, n), generator=torch.Generator().manual_seed(n))
 
 
-def _chosen(n: int, groups: Sequence[int] | None) -> Iterator[Tensor]:
-    """Yield which pictures make up the value and then each resample, int64 `[b, k]`, so many resamples at a time.
+def _chosen(n: int, d: int, groups: Sequence[int] | None) -> Iterator[Tensor]:
+    """Yield which pictures make up the value and then each resample, int64 `[b, k]`, in parts that fit into memory.
 
     groups: pictures of one group are taken together or not at all, so resamples differ in size; None: each is its own.
     """
     everything = torch.arange(n)
     if groups is None:
-        yield from torch.split(torch.cat([everything[None], picks(n)]), 16)
+        yield from torch.split(torch.cat([everything[None], picks(n, d)]), max(1, min(16, COPIED // (n * d))))
         return
     of = torch.tensor(groups)
     members = [everything[of == group] for group in range(int(of.max()) + 1)]
     yield everything[None]
-    for chosen in picks(len(members)).tolist():
+    for chosen in picks(len(members), d).tolist():
         yield torch.cat([members[group] for group in chosen])[None]
 
 
@@ -91,9 +98,9 @@ def fid(features: Tensor, ref: Reference) -> Measurement:
 def resampled(features: Tensor, ref: Reference, groups: Sequence[int] | None = None) -> tuple[float, Tensor]:
     """Return the Fréchet distance of features `[n, d]` to a reference (Heusel et al., arXiv 1706.08500, eq. 6).
 
-    Also returns the distances of `RESAMPLES` bootstrap resamples of the pictures, float64 `[resamples]`: which pictures
-    each takes depends on n and groups alone, so the resamples of two runs over the same captions pair. groups: a number
-    per picture; those with the same describe one thing and are resampled together.
+    Also returns the distances of bootstrap resamples of the pictures, float64 `[resamples]`: `picks` says which
+    pictures each takes, so the resamples of two runs over the same captions pair. groups: a number per picture; those
+    with the same describe one thing and are resampled together.
 
     tr √(S₁S₂) is the sum of the root eigenvalues of A S₂ Aᵀ / (n - 1), A the centred features: exact at any rank, in
     float64. Resampled sets have ties, which shifts their mean but not their spread; the value is that of the pictures
@@ -105,7 +112,9 @@ def resampled(features: Tensor, ref: Reference, groups: Sequence[int] | None = N
         raise HarnessError(f"FID wants at least two pictures with finite features, found {n}")
     centre = features.double().cpu() - ref.mean
     through = centre @ ref.root
-    distances = torch.cat([_distances(centre[chunk], through[chunk], ref) for chunk in _chosen(n, groups)])
+    distances = torch.cat(
+        [_distances(centre[part], through[part], ref) for part in _chosen(n, centre.shape[1], groups)]
+    )
     return distances[0].item(), distances[1:]
 
 
@@ -121,15 +130,16 @@ def between(features: Tensor, others: Tensor, groups: Sequence[int] | None = Non
         raise HarnessError(
             f"FID wants two or more pictures of each kind with finite features, found {n}, {len(others)}"
         )
+    ours, theirs = features.double().cpu(), others.double().cpu()
     found = []
-    for chunk in _chosen(n, groups):
+    for chunk in _chosen(n, ours.shape[1], groups):
         size = chunk.shape[1]
-        a, b = features.double().cpu()[chunk], others.double().cpu()[chunk]
+        a, b = ours[chunk], theirs[chunk]
         apart = (a.mean(1) - b.mean(1)).square().sum(-1)
         a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
         if size > a.shape[2]:
             # Singular values of A Bᵀ know nothing of the Q of A = Q R: d×d is all that is needed.
-            a, b = torch.linalg.qr(a).R, torch.linalg.qr(b).R
+            a, b = torch.linalg.qr(a, mode="r").R, torch.linalg.qr(b, mode="r").R
         spread = (a.square().sum((1, 2)) + b.square().sum((1, 2))) / (size - 1)
         found.append(apart + spread - 2 * torch.linalg.svdvals(a @ b.mT).sum(-1) / (size - 1))
     distances = torch.cat(found)

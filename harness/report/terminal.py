@@ -10,6 +10,7 @@ from harness.record import Record
 _NAMES = (
     ("sparsity", 13),
     ("FID", 15),
+    ("KID", 13),
     ("CLIP score", 13),
     ("composition", 15),
     ("drift", 6),
@@ -18,7 +19,11 @@ _NAMES = (
     ("MB", 5),
     ("stored", 6),
 )
-HEAD = "".join(f"{name:>{width}}  " for name, width in _NAMES) + "verdict"
+
+
+def head(kid: bool) -> str:
+    """Return the head of a table. kid: with a column for KID, which only pipelines of the user's have."""
+    return "".join(f"{name:>{width}}  " for name, width in _NAMES if kid or name != "KID") + "verdict"
 
 
 def figure(m: Measurement, decimals: int) -> str:
@@ -33,16 +38,17 @@ def zeros(record: Record) -> str:
     return f"{sum(c['zeros'] for c in counts) / targeted:.1%}" if targeted else "-"
 
 
-def columns(record: Record, level: str, verdict: str) -> str:
-    """Return one row under `HEAD`: MB of tensors at once while generating, stored MB of parameters."""
-    shown = dict.fromkeys(("fid", "clip", "composition"), "-")
-    decimals = {"fid": 2, "clip": 2, "composition": 3}
+def columns(record: Record, level: str, verdict: str, kid: bool) -> str:
+    """Return one row under `head(kid)`: MB of tensors at once while generating, stored MB of parameters."""
+    shown = dict.fromkeys(("fid", "kid", "clip", "composition"), "-")
+    decimals = {"fid": 2, "kid": 2, "clip": 2, "composition": 3}
     shown |= {name: figure(record.quality[name], decimals[name]) for name in shown if name in record.quality}
     seconds = f"{record.seconds['generate']:.1f}" if record.seconds else "kept"
     needed = "-" if record.tensor_megabytes is None else f"{record.tensor_megabytes:.1f}"
     stored = sum(counts["stored"] for counts in record.parameter_bytes.values()) / 1e6
+    distance = f"{shown['kid']:>13}  " if kid else ""
     return (
-        f"{level:>13}  {shown['fid']:>15}  {shown['clip']:>13}  {shown['composition']:>15}  "
+        f"{level:>13}  {shown['fid']:>15}  {distance}{shown['clip']:>13}  {shown['composition']:>15}  "
         f"{record.quality['drift'].value:>6.2f}  {zeros(record):>6}  {seconds:>5}  {needed:>5}  {stored:>6.1f}  "
         f"{verdict}"
     )
@@ -70,12 +76,12 @@ def tables(results: Iterable[tuple[Record, str]], dense: Mapping[str, Record]) -
     for (target, component, method, layers), rows in sorted(groups.items()):
         if method == "dense":
             continue
-        n = rows[0][0].quality["clip"].n
-        lines += ["", f"{target}: {component} pruned by {method}, {layers} layers, n = {n}", HEAD]
+        n, kid = rows[0][0].quality["clip"].n, "kid" in rows[0][0].quality
+        lines += ["", f"{target}: {component} pruned by {method}, {layers} layers, n = {n}", head(kid)]
         if target in dense:
-            lines.append(columns(dense[target], "dense", ""))
+            lines.append(columns(dense[target], "dense", "", kid))
         for record, verdict in sorted(rows, key=lambda row: tuple(row[0].requested.values())):
-            lines.append(columns(record, record.case.split("-")[-1], verdict))
+            lines.append(columns(record, record.case.split("-")[-1], verdict, kid))
     if lines:
         lines += [
             "",

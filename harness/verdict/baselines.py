@@ -66,7 +66,7 @@ class Baselines:
 
 
 # Metrics that have a value per bootstrap resample, not per caption.
-RESAMPLED = ("fid", "fid_dense")
+RESAMPLED = ("fid", "fid_dense", "kid")
 
 
 def profile(record: Record) -> dict[str, Any]:

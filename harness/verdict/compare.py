@@ -22,6 +22,7 @@ MISSING, NEW = "MISSING", "NEW"
 NAMES = {
     "fid": "FID",
     "fid_dense": "FID to dense",
+    "kid": "KID",
     "clip": "CLIP score",
     "composition": "composition",
     "drift": "drift",
@@ -43,7 +44,7 @@ def compare(before: list[Record], after: list[Record]) -> list[Row]:
     """Return one row per case of either run. Raises HarnessError where a case has no paired values."""
     old, new = {r.case: r for r in before}, {r.case: r for r in after}
     both = [case for case in old if case in new and old[case].workload == new[case].workload]
-    alpha = FALSE_ALARMS / max(1, 2 * len(both) * len(TOLERANCES))
+    alpha = FALSE_ALARMS / max(1, 2 * sum(len(old[case].quality) for case in both))
     rows = []
     for case in sorted({*old, *new}):
         if case not in new:
@@ -93,12 +94,15 @@ def lines(rows: list[Row], markdown: bool) -> list[str]:
     quiet = [row for row in shown if row.verdict == PASS and row.masks == "same"]
     if markdown:
         shown = [row for row in shown if row not in quiet]
-    head = ["case", *(f"Δ {NAMES[name]}" for name in TOLERANCES), "masks", "verdict"]
+    # Only pipelines of the user's have a KID.
+    kid = any("kid" in dict(row.differences) for row in rows)
+    metrics = [name for name in TOLERANCES if kid or name != "kid"]
+    head = ["case", *(f"Δ {NAMES[name]}" for name in metrics), "masks", "verdict"]
     table = [head]
     for row in shown:
         moved = {name: f"{d.value:+.3f} ± {d.se:.3f}" for name, d in row.differences}
         verdict = row.verdict + (f" ({row.decided_by})" if row.decided_by else "")
-        table.append([row.case, *(moved.get(name, "") for name in TOLERANCES), row.masks, verdict])
+        table.append([row.case, *(moved.get(name, "") for name in metrics), row.masks, verdict])
     counts = ", ".join(f"{sum(r.verdict == v for r in rows)} {v}" for v in order if any(r.verdict == v for r in rows))
     closing = f"{len(rows)} cases: {counts}; ± one standard error of the paired difference"
     if markdown:

@@ -50,7 +50,7 @@ def test_what_they_say_is_green_on_itself() -> None:
     assert {(judge(record, SHIPPED).kind, judge(record, SHIPPED).note) for record in RECORDS} == {("PASS", "")}
 
 
-@pytest.mark.parametrize("metric", TOLERANCES)
+@pytest.mark.parametrize("metric", sorted(TOLERANCES.keys() - {"kid"}))
 def test_shifted_by_tolerances_every_case_turns_red_or_stays(metric: str) -> None:
     for tolerances, wanted in ((0.5, "PASS"), (1.5, "REGRESSION")):
         better = shifted(SHIPPED, metric, tolerances)

@@ -10,16 +10,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
+from torchmetrics.image.kid import KernelInceptionDistance, poly_mmd
 from torchmetrics.multimodal.clip_score import CLIPScore
 
 from harness.engine import Engine
 from harness.errors import HarnessError
 from harness.measurement import mean, share
+from harness.quality import kid as kernel
 from harness.quality.clip import clip_scores
 from harness.quality.composition import Composition
 from harness.quality.degenerate import degenerate
 from harness.quality.drift import drift
-from harness.quality.fid import between, fid, picks, reference, summarise
+from harness.quality.fid import FEW, RESAMPLES, between, fid, picks, reference, summarise
 from harness.quality.generate import quantised
 from harness.quality.judging import Opinion, merged
 
@@ -73,6 +75,53 @@ def test_fid_refuses_what_it_cannot_measure() -> None:
         fid(sample(1, 0.0, 1), ref)
     with pytest.raises(HarnessError, match="finite"):
         fid(torch.full((4, 12), math.nan), ref)
+
+
+def test_large_matrices_are_resampled_less_often() -> None:
+    assert [len(picks(n, d)) for n, d in ((64, 2048), (2000, 1024), (1025, 1025))] == [RESAMPLES, RESAMPLES, FEW]
+    assert torch.equal(picks(1025, 1025), picks(1025)[:FEW])
+
+
+@pytest.mark.parametrize("n", [40, 1500])
+def test_kid_equals_torchmetrics(n: int) -> None:
+    ours, theirs = sample(n, 0.3, 1), sample(n, 0.0, 2)
+    metric = KernelInceptionDistance(feature=Flat(), subsets=1, subset_size=n, normalize=True)
+    metric.set_dtype(torch.float64)
+    metric.inception = Flat()
+    for real, features in ((True, theirs), (False, ours)):
+        metric.update(features.view(-1, 3, 2, 2), real=real)
+    value, resamples = kernel.kid(ours, kernel.Reference(theirs))
+    assert value == pytest.approx(1000 * float(metric.compute()[0]), rel=1e-6)
+    # A half-sample is that of its pictures; the reference, of any size, stays whole.
+    half, ref = ours[kernel.halves(n)[17]], kernel.Reference(theirs[: n // 2])
+    assert kernel.kid(half, ref)[0] == pytest.approx(1000 * float(poly_mmd(ref.features, half)), rel=1e-6)
+    expected = kernel.kid(half, kernel.Reference(theirs))[0]
+    assert resamples[17].item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_kid_half_samples_spread_as_the_figure_does() -> None:
+    ref = kernel.Reference(sample(2000, 0.0, 2))
+    mixing = sample(4000, 0.0, 2)
+    draws = [kernel.kid(mixing[i * 100 : i * 100 + 100] + 0.5, ref) for i in range(40)]
+    spread = torch.tensor([value for value, _ in draws]).std().item()
+    assert 0.5 < sum(of.std().item() for _, of in draws) / len(draws) / spread < 2
+
+
+def test_kid_of_one_distribution_is_nothing_on_average() -> None:
+    mixing = sample(4000, 0.0, 2)
+    ref = kernel.Reference(mixing[2000:])
+    found = torch.tensor([kernel.kid(mixing[i * 50 : i * 50 + 50], ref)[0] for i in range(40)])
+    assert abs(found.mean().item()) < 3 * found.std().item() / 40**0.5 and found.min() < 0
+
+
+def test_kid_refuses_what_it_cannot_measure() -> None:
+    ref = kernel.Reference(sample(50, 0.0, 2))
+    with pytest.raises(HarnessError, match="at least four pictures"):
+        kernel.kid(sample(3, 0.0, 1), ref)
+    with pytest.raises(HarnessError, match="finite"):
+        kernel.kid(torch.full((4, 12), math.nan), ref)
+    with pytest.raises(HarnessError, match="two reference pictures"):
+        kernel.Reference(sample(1, 0.0, 1))
 
 
 def test_mean_and_share() -> None:

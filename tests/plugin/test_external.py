@@ -64,10 +64,13 @@ def test_from_annotations_to_a_green_run(place: Path) -> None:
     cases = stored["cases"]
     assert {"my_sd2-text_encoder-magnitude-linear-0.50", "my_sd2-unet-wanda-linear-0.30"} <= cases.keys()
     (entry,) = cases["my_sd2-unet-wanda-linear-0.30"].values()
-    assert entry["quality"].keys() == {"fid", "fid_dense", "clip", "drift"} and entry["quality"]["clip"]["n"] == 32
+    assert (
+        entry["quality"].keys() == {"fid", "fid_dense", "kid", "clip", "drift"} and entry["quality"]["clip"]["n"] == 32
+    )
     assert {w["protocol"]["num_inference_steps"] for w in stored["workloads"].values()} == {4}
     again = gate(place, *paper)
     assert again.returncode == 0 and "PASS" in again.stdout, again.stdout + again.stderr
+    assert "FID            KID     CLIP score" in again.stdout
     other = gate(place, *paper, "--steps=3")
     assert other.returncode == 1 and "NOT COMPARED" in other.stdout
 
@@ -122,8 +125,8 @@ def test_reference_statistics_are_those_of_the_pictures(place: Path, tmp_path: P
         path = tmp_path / f"{i}.json"
         assert gate(place, *only, f"--reference={reference}", f"--baselines={path}").returncode == 0
         (entry,) = json.loads(path.read_text())["cases"]["my_sd2-none-dense-none-0.00"].values()
-        figures.append(entry["quality"]["fid"]["value"])
-    assert figures[0] == pytest.approx(figures[1], rel=1e-9) and figures[0] > 0
+        figures.append([entry["quality"][name]["value"] for name in ("fid", "kid")])
+    assert figures[0] == pytest.approx(figures[1], rel=1e-9) and figures[0][0] > 0
     save_clip_judge(tmp_path / "other", seed=2)
     found = gate(place, "-k", "dense", f"--reference={kept}", f"--scorer={tmp_path / 'other'}")
     assert found.returncode != 0 and "was measured with another scorer" in found.stdout + found.stderr
@@ -135,6 +138,9 @@ def test_reference_statistics_are_those_of_the_pictures(place: Path, tmp_path: P
         (["--coco-annotations=nowhere.json"], "--coco-annotations nowhere.json does not exist"),
         (["--caption-file=README.md"], "give --coco-annotations FILE or --caption-file FILE"),
         (["--scorer=docs"], "holds no CLIP"),
+        (["--scorer=open_clp:ViT-B-32:laion2b"], "there is no scorer 'open_clp', wanted a folder or open_clip:ARCH"),
+        (["--scorer=open_clip:ViT-B-32:nowhere.safetensors"], "the weights nowhere.safetensors do not exist"),
+        (["--features=inceptions"], "did you mean inception"),
         (["--reference=docs/ci.md"], "is neither a folder of pictures nor a file"),
         (["--reference=benchmarks"], "holds 0 pictures"),
         (["--captions=161"], "has 160 captions, --captions asks for 161"),

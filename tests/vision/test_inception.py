@@ -1,0 +1,114 @@
+"""FID and KID on Inception features: ours, torchmetrics' and torch-fidelity's own, on the same PNG files."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+pytest.importorskip("torch_fidelity", reason="wants the extra `vision`: make test-vision")
+
+from harness.errors import HarnessError
+from harness.external import measure
+from harness.quality import kid
+from harness.quality.fid import between, fid, reference, summarise
+from harness.quality.inception import Inception
+from harness.quality.vision import open_all
+from harness.quality.vision import pictures as files_of
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def extractor(place: Path) -> Inception:
+    return Inception(place / "inception.pth", CPU)
+
+
+def test_fid_and_kid_equal_torchmetrics_and_torch_fidelity(
+    place: Path, pictures: tuple[Path, Path], extractor: Inception
+) -> None:
+    from torch_fidelity import calculate_metrics
+    from torchmetrics.image.fid import FrechetInceptionDistance
+    from torchmetrics.image.kid import KernelInceptionDistance
+
+    weights = str(place / "inception.pth")
+    files = [files_of(folder) for folder in pictures]
+    real, made = (measure(of, extractor) for of in files)
+    n = len(made)
+    assert real.shape == made.shape == (48, 2048) and float(made.std(0).mean()) > 1e-3
+    ours = fid(made, reference(*summarise(real), n)).value, kid.kid(made, kid.Reference(real))[0]
+    assert ours[0] == pytest.approx(between(made, real)[0], rel=1e-6)
+
+    distance = FrechetInceptionDistance(feature=2048, feature_extractor_weights_path=weights)
+    kernel = KernelInceptionDistance(feature=2048, feature_extractor_weights_path=weights, subsets=1, subset_size=n)
+    for of, is_real in zip(files, (True, False), strict=True):
+        for start in range(0, n, 16):
+            images = torch.stack(open_all(of[start : start + 16]))
+            distance.update(images, real=is_real)
+            kernel.update(images, real=is_real)
+    torchmetrics = float(distance.compute()), 1000 * float(kernel.compute()[0])
+
+    found = calculate_metrics(
+        input1=str(pictures[1]), input2=str(pictures[0]), cuda=False, fid=True, kid=True, kid_subsets=1,
+        kid_subset_size=n, feature_extractor_weights_path=weights, cache=False, verbose=False, batch_size=16,
+    )  # fmt: skip
+    fidelity = found["frechet_inception_distance"], 1000 * found["kernel_inception_distance_mean"]
+    print("FID, KID: ours", ours, "torchmetrics", torchmetrics, "torch-fidelity", fidelity)
+    for theirs in (torchmetrics, fidelity):
+        assert ours[0] == pytest.approx(theirs[0], rel=1e-4)
+        assert ours[1] == pytest.approx(theirs[1], rel=1e-3)
+
+
+def test_features_do_not_depend_on_the_batch_and_any_size_is_read(
+    pictures: tuple[Path, Path], extractor: Inception
+) -> None:
+    images = open_all(files_of(pictures[0])[:6])
+    images[1], images[4] = images[1][:, :50], images[4][:, :, :31]
+    whole = extractor.features(images)
+    assert torch.equal(whole, extractor.features(images))
+    alone = torch.cat([extractor.features([image]) for image in images])
+    torch.testing.assert_close(alone, whole, rtol=1e-4, atol=1e-4)
+
+
+def test_the_digest_is_that_of_the_weights_in_either_format(place: Path, extractor: Inception, tmp_path: Path) -> None:
+    state = torch.load(place / "inception.pth", weights_only=True)
+    save_file(state, tmp_path / "same.safetensors")
+    assert Inception(tmp_path / "same.safetensors", CPU).digest == extractor.digest
+    save_file(state | {"fc.bias": state["fc.bias"] + 1}, tmp_path / "other.safetensors")
+    assert Inception(tmp_path / "other.safetensors", CPU).digest != extractor.digest
+
+
+class Harm:
+    """What a pickle may do: run code when it is read."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, ("harmed",)
+
+
+def test_files_that_are_no_weights_are_refused_and_run_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "harm.pth").write_bytes(pickle.dumps(Harm()))
+    torch.save({"harm": Harm()}, tmp_path / "harm2.pth")
+    torch.save({"fc.bias": torch.zeros(3)}, tmp_path / "few.pth")
+    (tmp_path / "garbage.safetensors").write_bytes(b"no weights")
+    for name in ("harm.pth", "harm2.pth", "few.pth", "garbage.safetensors", "nowhere.pth"):
+        with pytest.raises(HarnessError, match=r"the Inception weights .* cannot be loaded") as error:
+            Inception(tmp_path / name, CPU)
+        assert "\n" not in str(error.value)
+    assert not (tmp_path / "harmed").exists()
+
+
+def test_weights_that_cannot_be_downloaded_are_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise OSError("no route")
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", refused)
+    with pytest.raises(
+        HarnessError, match=r"cannot be downloaded \(no route\); fetch https://.*pth and give --features"
+    ):
+        Inception(None, CPU)
