@@ -15,13 +15,13 @@ from torchmetrics.multimodal.clip_score import CLIPScore
 
 from harness.engine import Engine
 from harness.errors import HarnessError
-from harness.measurement import mean, share
+from harness.measurement import averaged, mean, share
 from harness.quality import kid as kernel
 from harness.quality.clip import clip_scores
 from harness.quality.composition import Composition
 from harness.quality.degenerate import degenerate
 from harness.quality.drift import drift
-from harness.quality.fid import FEW, RESAMPLES, between, fid, picks, reference, summarise
+from harness.quality.fid import FEW, RESAMPLES, between, fid, picks, reference, resampled, summarise
 from harness.quality.generate import quantised
 from harness.quality.judging import Opinion, merged
 
@@ -234,3 +234,31 @@ def test_clip_score_equals_torchmetrics(engine: Engine) -> None:
         ours = clip_scores(scorer, scorer.embed_image(images.float() / 127.5 - 1), captions)
     # torchmetrics clamps the mean at 0; on noise it may be below.
     assert max(0.0, ours.mean().item()) == pytest.approx(float(metric.compute()), abs=1e-4)
+
+
+def test_captions_of_one_picture_are_resampled_together() -> None:
+    rng = torch.Generator().manual_seed(0)
+    features = torch.randn(60, 8, generator=rng) + 0.3
+    others = features + 0.5 * torch.randn(60, 8, generator=rng)
+    ref = reference(*summarise(torch.randn(500, 8, generator=rng)), 500)
+    twice, groups = features.repeat_interleave(2, 0), [i // 2 for i in range(120)]
+    for single, grouped, alone in (
+        (resampled(features, ref), resampled(twice, ref, groups), resampled(twice, ref)),
+        (
+            between(features, others),
+            between(twice, others.repeat_interleave(2, 0), groups),
+            between(twice, others.repeat_interleave(2, 0)),
+        ),
+    ):
+        assert grouped[0] == pytest.approx(single[0], rel=0.05)
+        # A picture that counts twice says nothing new: taken one by one, the error would come out too small.
+        assert grouped[1].std().item() == pytest.approx(single[1].std().item(), rel=0.1)
+        assert alone[1].std().item() < 0.85 * grouped[1].std().item()
+    for measure in (lambda g: resampled(features, ref, g), lambda g: between(features, others, g)):
+        torch.testing.assert_close(measure(list(range(60)))[1], measure(None)[1])
+
+
+def test_means_over_groups() -> None:
+    values = torch.tensor([1.0, 3.0, 10.0, 5.0])
+    assert averaged(values, [0, 0, 1, 0]).tolist() == [3.0, 10.0]
+    assert averaged(values, None).tolist() == values.tolist()
