@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from harness import digests
+from harness.clock import Clock
 from harness.errors import HarnessError
 from harness.quality.generate import latents
 from harness.surgery.calibrate import Collector, collecting
@@ -102,8 +103,10 @@ def calibrate(
         check_room(sum(needed.values()), target.device, " and ".join(needed))
     with ExitStack() as stack:
         found = eyes(True, stack)
+        clock = Clock(len(captions))
         for first in range(0, len(captions), batch_size):
-            progress(f"calibrating, {first}/{len(captions)} captions")
+            clock.begin(first)
+            progress(f"calibrating, {first}/{len(captions)} captions{clock.left(first)}")
             _run(target, components, captions[first : first + batch_size], target.protocol.num_inference_steps)
     about = {
         "target": target.name,

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from harness import captions as written
 from harness import digests
+from harness.clock import Clock
 from harness.engine import CALIBRATION_CAPTIONS, Engine
 from harness.errors import HarnessError
 from harness.quality import kid
@@ -142,8 +143,7 @@ class ExternalEngine(Engine):
             return None
         if path.is_dir():
             files = pictures(path)
-            self.progress(f"features of {len(files)} reference pictures")
-            features = measure(files, self.extractor)
+            features = measure(files, self.extractor, self.progress)
             return reference(*summarise(features), len(files)), kid.Reference(features), _digest(files)
         return read_reference(path, self.extractor)
 
@@ -167,9 +167,14 @@ class ExternalEngine(Engine):
         }  # fmt: skip
 
 
-def measure(files: list[Path], extractor: Extractor) -> Tensor:
+def measure(files: list[Path], extractor: Extractor, progress: Callable[[str], None] = lambda _: None) -> Tensor:
     """Return the features of picture files, read a batch at a time: float32 `[n, d]`."""
-    return torch.cat([extractor.features(open_all(files[i : i + 64])) for i in range(0, len(files), 64)])
+    found, clock = [], Clock(len(files))
+    for first in range(0, len(files), 64):
+        clock.begin(first)
+        progress(f"features of reference pictures, {first}/{len(files)}{clock.left(first)}")
+        found.append(extractor.features(open_all(files[first : first + 64])))
+    return torch.cat(found)
 
 
 def _digest(files: list[Path]) -> str:

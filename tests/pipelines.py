@@ -149,3 +149,10 @@ def save_pictures(folder: Path, count: int) -> None:
     for i in range(count):
         pixels = rng.integers(0, 256, (20 + i % 3, 24, 3), dtype=numpy.uint8)
         Image.fromarray(pixels).save(folder / f"{i:03d}.png")
+
+
+def tiny(device: torch.device) -> Any:
+    """Build a target of this file, as those of `TARGETS` are."""
+    from harness.targets.folder import wrap
+
+    return wrap("tiny", seeded("sd2").to(device), "digest", device)

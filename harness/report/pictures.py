@@ -8,6 +8,7 @@ import textwrap
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from harness import files
@@ -22,16 +23,25 @@ def _image(pixels: Tensor) -> Image.Image:
     return Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
 
 
-def _png(image: Image.Image) -> bytes:
+def _png(image: Image.Image, **texts: str) -> bytes:
+    about = PngInfo()
+    for key, text in texts.items():
+        about.add_itxt(key, text)
     encoded = io.BytesIO()
-    image.save(encoded, "PNG")
+    image.save(encoded, "PNG", pnginfo=about)
     return encoded.getvalue()
 
 
 def save_all(images: Tensor, captions: list[str], folder: Path) -> None:
-    """Write every picture, uint8 `[n, 3, h, w]`, as a PNG named by its place in the list and its caption."""
+    """Write every picture, uint8 `[n, 3, h, w]`, as a PNG named by its place in the list and its caption.
+
+    folder: named by the case. The PNG's texts `case` and `caption` hold both in full.
+    """
     for i, (pixels, caption) in enumerate(zip(images, captions, strict=True)):
-        files.write(folder / f"{i:04d}-{re.sub(r'[^a-z]+', '-', caption)[:60].strip('-')}.png", _png(_image(pixels)))
+        files.write(
+            folder / f"{i:04d}-{re.sub(r'[^a-z]+', '-', caption)[:60].strip('-')}.png",
+            _png(_image(pixels), case=folder.name, caption=caption),
+        )
 
 
 def row_of(images: Tensor) -> bytes:
