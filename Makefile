@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# The extra for real pictures has an environment of its own: torchvision must fit the build of torch there.
+VISION := .venv-vision
 
-.PHONY: setup bench test lint clean
+.PHONY: setup bench test test-vision lint clean
 
 setup: $(READY)
 
@@ -13,6 +15,9 @@ bench: $(READY)
 
 test: $(READY)
 	$(BIN)/pytest tests
+
+test-vision: $(VISION)/.ready
+	$(VISION)/bin/pytest tests/vision
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -28,5 +33,10 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	@touch $@
 
+$(VISION)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VISION)
+	$(VISION)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,vision]'
+	@touch $@
+
 clean:
-	rm -rf $(VENV) prunegate-report .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(VISION) prunegate-report .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

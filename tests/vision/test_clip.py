@@ -58,21 +58,17 @@ def test_scores_are_those_of_open_clip_itself(judges: tuple[Judge, Judge], image
     torch.testing.assert_close(found.clip, 100 * (seen * read).sum(1), rtol=0, atol=1e-3)
 
 
-def test_features_do_not_depend_on_the_batch_and_are_the_same_again(
-    judges: tuple[Judge, Judge], images: Tensor
-) -> None:
+def test_features_do_not_depend_on_the_batch(judges: tuple[Judge, Judge], images: Tensor) -> None:
     for judge in judges:
-        whole = judge.features(images)
-        assert torch.equal(whole, judge.features(images))
-        alone = torch.cat([judge.features(images[i : i + 1]) for i in range(len(images))])
+        whole = judge.features(images[:5])
+        assert torch.equal(whole, judge.features(images[:5]))
+        alone = torch.cat([judge.features(images[i : i + 1]) for i in range(5)])
         torch.testing.assert_close(alone, whole, rtol=1e-4, atol=1e-5)
         sizes = [images[0], images[1, :, :50], images[2, :, :, :40]]
         assert judge.features(sizes).shape == (3, 512)
 
 
-def test_the_digest_is_that_of_weights_and_architecture(
-    place: Path, judges: tuple[Judge, Judge], tmp_path: Path
-) -> None:
+def test_the_digest_is_that_of_weights_and_name(place: Path, judges: tuple[Judge, Judge], tmp_path: Path) -> None:
     assert OpenClipJudge(ARCHITECTURE, str(place / "clip.safetensors"), CPU).digest == judges[0].digest
     assert OpenClipJudge("ViT-B-32", str(place / "clip.safetensors"), CPU).digest != judges[0].digest
     state = load_file(place / "clip.safetensors")
@@ -95,31 +91,40 @@ def test_the_encoder_under_test_does_not_judge_itself(judges: tuple[Judge, Judge
         ("ViT-B-33", "{place}/clip.safetensors", "unknown architecture of open_clip 'ViT-B-33'; did you mean ViT-B-32"),
         ("ViT-L-14", "{place}/clip.safetensors", "the scorer ViT-L-14 cannot be loaded from"),
         ("ViT-B-32", "{place}/garbage.safetensors", "the scorer ViT-B-32 cannot be loaded from"),
-        (
-            "ViT-B-32",
-            "laion2b_s34b_b79",
-            "unknown weights of ViT-B-32 'laion2b_s34b_b79'; did you mean laion2b_s34b_b79k",
-        ),
+        ("ViT-B-32", "laion2b", "unknown weights of ViT-B-32 'laion2b'; did you mean laion2b_"),
         ("ViT-B-32", "openai", "another activation than ViT-B-32 has: give ViT-B-32-quickgelu:openai"),
-        ("ViT-B-32-quickgelu", "laion400m_e31", None),
-        ("ViT-B-32", "laion2b_s34b_b79k", "cannot be downloaded"),
     ],
 )
-def test_what_is_wrong_is_one_message(place: Path, architecture: str, weights: str, message: str | None) -> None:
+def test_what_is_wrong_is_one_message(place: Path, architecture: str, weights: str, message: str) -> None:
     (place / "garbage.safetensors").write_bytes(b"no weights")
     with pytest.raises(HarnessError) as error:
         OpenClipJudge(architecture, weights.format(place=place), CPU)
-    assert (message or "cannot be downloaded") in str(error.value)
+    assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 
-def test_weights_that_open_clip_has_only_as_a_pickle_are_refused(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_a_tag_is_downloaded_with_its_preprocessing(
+    place: Path, judges: tuple[Judge, Judge], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import open_clip
 
-    pickled = tmp_path / "weights.bin"
-    pickled.write_bytes(b"")
-    monkeypatch.setattr(open_clip, "download_pretrained", lambda about: os.fspath(pickled))
+    monkeypatch.setattr(open_clip, "download_pretrained", lambda about: os.fspath(place / "clip.safetensors"))
+    assert OpenClipJudge(ARCHITECTURE, "openai", CPU).digest == judges[0].digest
+    known = open_clip.get_pretrained_cfg(ARCHITECTURE, "openai") | {"mean": (0.5, 0.5, 0.5)}
+    monkeypatch.setattr(open_clip, "get_pretrained_cfg", lambda *_: known)
+    found = OpenClipJudge(ARCHITECTURE, "openai", CPU)
+    assert found.digest != judges[0].digest and found.model.visual.preprocess_cfg["mean"] == (0.5, 0.5, 0.5)
+
+
+def test_a_pickle_or_no_download_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    import open_clip
+
+    def refused(about: object) -> str:
+        raise OSError("no route")
+
+    monkeypatch.setattr(open_clip, "download_pretrained", lambda about: "cache/weights.bin")
     with pytest.raises(HarnessError, match="only as a pickle"):
+        OpenClipJudge("ViT-B-32", "laion2b_s34b_b79k", CPU)
+    monkeypatch.setattr(open_clip, "download_pretrained", refused)
+    with pytest.raises(HarnessError, match=r"cannot be downloaded \(no route\); give a safetensors file"):
         OpenClipJudge("ViT-B-32", "laion2b_s34b_b79k", CPU)

@@ -33,7 +33,7 @@ def test_from_pictures_to_a_green_run(place: Path, tmp_path: Path) -> None:
     made = run("harness", "reference", "--images", str(tmp_path / "pictures"), "--out", str(kept), features)
     assert made.returncode == 0, made.stdout + made.stderr
 
-    options = ["pytest", "benchmarks", f"--target={tmp_path / 'my-sd2'}", "--steps=1", "--captions=8"]
+    options = ["pytest", "benchmarks", f"--target={tmp_path / 'my-sd2'}", "--steps=1", "--captions=4"]
     options += [f"--coco-annotations={tmp_path / 'captions.json'}", f"--reference={kept}", "-k=unet-magnitude-all-0.30"]
     options += [f"--baselines={tmp_path / 'mine.json'}", f"--report={tmp_path / 'report'}", "--tier=full"]
     scorer = f"--scorer=open_clip:{ARCHITECTURE}:{place / 'clip.safetensors'}"
@@ -46,6 +46,3 @@ def test_from_pictures_to_a_green_run(place: Path, tmp_path: Path) -> None:
     assert workload["features"] != workload["judges"]
     again = run(*options, scorer, features, "--batch-size=3")
     assert again.returncode == 0 and "PASS" in again.stdout, again.stdout + again.stderr
-
-    other = run(*options, scorer)
-    assert other.returncode != 0 and "measured with another scorer or --features" in other.stdout + other.stderr
