@@ -26,12 +26,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Two folders of 48 PNG files, 96 by 80: blocks of colour, and the same kind with other colours."""
+    """Two folders of 24 PNG files, 96 by 80: blocks of colour, and the same kind with other colours."""
     rng = numpy.random.default_rng(0)
     found = []
     for name, low in (("real", 0), ("made", 60)):
         folder = tmp_path_factory.mktemp(name)
-        for i in range(48):
+        for i in range(24):
             blocks = rng.integers(low, 256, (rng.integers(1, 9), rng.integers(1, 9), 3), dtype=numpy.uint8)
             Image.fromarray(blocks).resize((96, 80), Image.Resampling.BICUBIC).save(folder / f"{i:02d}.png")
         found.append(folder)
