@@ -141,7 +141,7 @@ def _run(target: Target, components: Sequence[str], captions: Sequence[str], ste
         return
     target.pipeline(
         prompt=list(captions),
-        latents=latents(target, captions).to(target.device, target.denoiser.dtype),
+        latents=latents(target, captions).to(target.device, target.dtype),
         num_inference_steps=steps,
         guidance_scale=guidance,
         output_type="latent",

@@ -157,7 +157,7 @@ class Engine:
             "n": len(self.captions),
             "protocol": asdict(self.target.protocol),
             "scheduler": digests.of_value([type(self.target.pipeline.scheduler).__name__, scheduler]),
-            "dtype": str(self.target.denoiser.dtype).removeprefix("torch."),
+            "dtype": str(self.target.dtype).removeprefix("torch."),
         }
 
     @cached_property

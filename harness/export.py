@@ -217,7 +217,7 @@ def _record(
         "model": target.digest,
         "method": case.method,
         "layers": case.layers,
-        "dtype": str(target.denoiser.dtype).removeprefix("torch."),
+        "dtype": str(target.dtype).removeprefix("torch."),
         "calibration": calibration.about if calibration else None,
         "components": components,
         "files": files,

@@ -81,7 +81,7 @@ class ExternalEngine(Engine):
         dtype = None if self.source.dtype is None else getattr(torch, self.source.dtype)
         if self.folder is None:
             found = built(self.name, self.device)
-            found.pipeline.to(dtype or found.denoiser.dtype)
+            found.pipeline.to(dtype or found.dtype)
         else:
             found = load(self.folder, self.device, dtype)
         if self.source.channels_last:
@@ -99,7 +99,7 @@ class ExternalEngine(Engine):
         """Return what is recorded with a result but not compared; dtype is of the workload, and compared."""
         processors = getattr(self.target.denoiser, "attn_processors", {}).values()
         return super().conditions() | {
-            "dtype": str(self.target.denoiser.dtype).removeprefix("torch."),
+            "dtype": str(self.target.dtype).removeprefix("torch."),
             "memory_format": "channels_last" if self.source.channels_last else "contiguous",
             "attention": ", ".join(sorted({type(processor).__name__ for processor in processors})),
         }

@@ -144,6 +144,8 @@ def targets(config: pytest.Config) -> list[Chosen]:
 
 def _targets(option: Any) -> list[Chosen]:
     asked = option.target or ["scenes"]
+    for name in asked:
+        _check_name(name)
     built = [name for name in asked if name in TARGETS]
     if len(built) < len(asked) or not set(built) <= set(JUDGED):
         _check_source(option)
@@ -160,6 +162,15 @@ def _targets(option: Any) -> list[Chosen]:
     return found
 
 
+def _check_name(name: str) -> None:
+    """Raise UsageError for what is neither a target that is built here, nor a folder, nor like an id of the hub."""
+    if name in TARGETS or Path(name).is_dir() or is_hub_id(name):
+        return
+    if "/" in name or name.startswith("."):
+        raise pytest.UsageError(f"--target {name} is not a folder; give one that diffusers saved")
+    raise pytest.UsageError(str(unknown("target", name, TARGETS)))
+
+
 def _folder(option: Any, name: str) -> Chosen:
     folder = Path(name)
     if not folder.is_dir() and is_hub_id(name):
@@ -169,10 +180,6 @@ def _folder(option: Any, name: str) -> Chosen:
             return Chosen(name_of(name), fetch(name, option.revision))
         except HarnessError as error:
             raise pytest.UsageError(str(error)) from error
-    if not folder.is_dir():
-        if "/" in name or name.startswith("."):
-            raise pytest.UsageError(f"--target {name} is not a folder; give one that diffusers saved")
-        raise pytest.UsageError(str(unknown("target", name, TARGETS)))
     if not (folder / "model_index.json").is_file():
         raise pytest.UsageError(f"--target {folder} has no model_index.json; give a folder that diffusers saved")
     try:

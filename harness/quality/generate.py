@@ -125,7 +125,7 @@ def _batch(
     try:
         made: Tensor = target.pipeline(
             **(prompts.arguments(texts) if prompts else {"prompt": texts}),
-            latents=starts.to(target.device, target.denoiser.dtype),
+            latents=starts.to(target.device, target.dtype),
             num_inference_steps=target.protocol.num_inference_steps,
             guidance_scale=target.protocol.guidance_scale,
             output_type="pt",

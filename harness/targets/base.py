@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -41,6 +42,14 @@ class Target:
     def denoiser(self) -> Any:
         """Return the module that denoises: the U-Net, or the transformer in its place."""
         return self.components.get("unet") or self.components["transformer"]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Return what the denoiser computes in: the dtype of most of its parameters, a few may be kept in float32."""
+        sizes: Counter[torch.dtype] = Counter()
+        for parameter in self.denoiser.parameters():
+            sizes[parameter.dtype] += parameter.numel()
+        return sizes.most_common(1)[0][0]
 
 
 def load(name: str, device: torch.device) -> Target:

@@ -33,10 +33,11 @@ def load(folder: Path, device: torch.device, dtype: torch.dtype | None = None) -
     if not weights:
         raise HarnessError(f"{folder} has no safetensors files; save the pipeline with safe_serialization=True")
     check_weights(folder)
+    dtype = dtype or _stored_dtype(weights)
     try:
         pipeline = DiffusionPipeline.from_pretrained(
             folder,
-            dtype=dtype or _stored_dtype(weights),
+            dtype=dtype,
             use_safetensors=True,
             local_files_only=True,
             low_cpu_mem_usage=find_spec("accelerate") is not None,
@@ -54,7 +55,11 @@ def load(folder: Path, device: torch.device, dtype: torch.dtype | None = None) -
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise HarnessError(f"{folder} cannot be loaded ({reason})") from error
     files = {path.relative_to(folder).as_posix(): digests.of_file(path) for path in weights}
-    return wrap(str(folder), pipeline, digests.of_value(files), device)
+    found = wrap(str(folder), pipeline, digests.of_value(files), device)
+    if found.dtype != dtype:
+        # diffusers leaves the transformer of Stable Diffusion 3 in the dtype it was stored in.
+        found.denoiser.to(dtype)
+    return found
 
 
 def _stored_dtype(weights: list[Path]) -> torch.dtype:

@@ -107,7 +107,10 @@ def kept_from_encoding(target: Target) -> Callable[..., Any]:
 
 
 def test_another_dtype_than_the_stored_one(saved: tuple[str, Path]) -> None:
-    assert load(saved[1], CPU, torch.float16).denoiser.dtype == torch.float16
+    found = load(saved[1], CPU, torch.bfloat16)
+    assert found.dtype == torch.bfloat16
+    found = replace(found, protocol=replace(found.protocol, num_inference_steps=1))
+    assert generate(found, CAPTIONS[:2], 2, lambda _: None).images.shape == (2, 3, 16, 16)
 
 
 def test_pruned_from_the_command_line(saved: tuple[str, Path], tmp_path: Path) -> None:
