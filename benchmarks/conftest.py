@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from harness.errors import HarnessError
 from harness.targets.index import components_of
 from harness.verdict.claims import Claim
 
-# Of the targets that are built here and measured like a folder's.
+# Components of the targets that are built here.
 BUILT = ("text_encoder", "unet")
 
 
@@ -41,32 +42,28 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give every test that asks for `case`, `claim` or `cost_case` those of all targets, with their ids."""
     config = metafunc.config
     found: dict[str, list[Any]] = {"case": [], "claim": [], "cost_case": []}
+    tier = config.option.tier
     for chosen in options.targets(config):
-        measured = _cases(chosen, config.option.tier)
-        found["case"] += measured
+        components = _components(chosen)
         if chosen.external:
-            found["claim"] += study_claims(chosen.name, _denoiser(measured))
+            found["case"] += external_cases(chosen.name, components, tier)
+            found["claim"] += study_claims(chosen.name, "transformer" if "transformer" in components else "unet")
         else:
-            found["claim"] += _claims(chosen.name, measured, config.option.tier)
-            found["cost_case"] += cost_cases(chosen.name, config.option.tier)
+            measured = quality_cases(chosen.name, tier)
+            found["case"] += measured
+            found["claim"] += _claims(chosen.name, measured, tier)
+        found["cost_case"] += cost_cases(chosen.name, tier, components)
     for name, values in found.items():
         if name in metafunc.fixturenames:
             ids = [value.name if name == "claim" else value.id for value in values]
             metafunc.parametrize(name, values, ids=ids)
 
 
-def _cases(chosen: options.Chosen, tier: str) -> list[Case]:
-    if not chosen.external:
-        return quality_cases(chosen.name, tier)
+def _components(chosen: options.Chosen) -> Sequence[str]:
     try:
-        components = components_of(chosen.folder) if chosen.folder else BUILT
+        return components_of(chosen.folder) if chosen.folder else BUILT
     except HarnessError as error:
         raise pytest.UsageError(str(error)) from error
-    return external_cases(chosen.name, components, tier)
-
-
-def _denoiser(cases: list[Case]) -> str:
-    return "transformer" if any("transformer" in case.components for case in cases) else "unet"
 
 
 def _claims(target: str, measured: list[Case], tier: str) -> list[Claim]:

@@ -17,7 +17,7 @@ from torch import Tensor
 from harness import digests
 from harness.clock import Clock
 from harness.errors import HarnessError
-from harness.quality.generate import latents
+from harness.quality.generate import sample
 from harness.surgery.calibrate import Collector, collecting
 from harness.surgery.layers import matrix, prunable
 from harness.targets.base import Target
@@ -139,13 +139,7 @@ def _run(target: Target, components: Sequence[str], captions: Sequence[str], ste
             do_classifier_free_guidance=guidance > 1,
         )
         return
-    target.pipeline(
-        prompt=list(captions),
-        latents=latents(target, captions).to(target.device, target.dtype),
-        num_inference_steps=steps,
-        guidance_scale=guidance,
-        output_type="latent",
-    )
+    sample(target, captions, steps)
 
 
 def fit(calibration: Calibration, target: Target, components: Sequence[str], layers: str, gram: bool) -> None:

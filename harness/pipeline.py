@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from harness.case import Case
@@ -24,7 +23,6 @@ from harness.quality.kid import kid
 from harness.quality.prompts import Prompts
 from harness.record import REUSED, Record
 from harness.surgery.masks import Pruning, census, keep_digest, masked, sketch, weights_digest
-from harness.targets.base import Target
 
 # In the order of reports.
 METRICS = ("fid", "fid_dense", "kid", "clip", "composition", "drift")
@@ -175,21 +173,3 @@ def _pruned(case: Case, engine: Engine, statistics: Statistics | None) -> tuple[
             engine.pruned = dict([*engine.pruned.items()][-1:]) | {key: dict(zip(levels, together, strict=True))}
         found[component] = engine.pruned[key][level]
     return found, made
-
-
-def sampling_step(target: Target, batch_size: int) -> Callable[[], Tensor]:
-    """Return a function that runs the U-Net once on a batch with guidance: what latency is measured on."""
-    unet, encoder = target.components["unet"], target.components["text_encoder"]
-    config = target.pipeline.unet.config
-    generator = torch.Generator().manual_seed(0)
-    shape = (2 * batch_size, config.in_channels, config.sample_size, config.sample_size)
-    noisy = torch.randn(shape, generator=generator).to(target.device)
-    length = target.pipeline.tokenizer.model_max_length
-    tokens = torch.ones(2 * batch_size, length, dtype=torch.long, device=target.device)
-
-    @torch.inference_mode()
-    def step() -> Tensor:
-        out: Tensor = unet(noisy, 500, encoder(tokens).last_hidden_state).sample
-        return out
-
-    return step

@@ -52,11 +52,31 @@ def latents(target: Target, captions: Sequence[str]) -> Tensor:
     """
     config = target.denoiser.config
     shape = (config.in_channels, config.sample_size, config.sample_size)
-    rows = []
-    for caption in captions:
-        seed = int(digests.of_value([target.protocol.latent_seed, caption])[:15], 16)
-        rows.append(torch.randn(shape, generator=torch.Generator().manual_seed(seed)))
-    return torch.stack(rows)
+    return torch.stack([torch.randn(shape, generator=_generator(target, caption)) for caption in captions])
+
+
+def generators(target: Target, captions: Sequence[str]) -> list[torch.Generator]:
+    """Return what schedulers draw from that add noise at every step, one per caption, on the CPU."""
+    return [_generator(target, "noise", caption) for caption in captions]
+
+
+def _generator(target: Target, *words: str) -> torch.Generator:
+    seed = int(digests.of_value([target.protocol.latent_seed, *words])[:15], 16)
+    return torch.Generator().manual_seed(seed)
+
+
+@torch.inference_mode()
+def sample(target: Target, captions: Sequence[str], steps: int) -> Tensor:
+    """Encode captions and run so many steps of the sampling loop with guidance; return latents, nothing is decoded."""
+    found: Tensor = target.pipeline(
+        prompt=list(captions),
+        latents=latents(target, captions).to(target.device, target.dtype),
+        generator=generators(target, captions),
+        num_inference_steps=steps,
+        guidance_scale=target.protocol.guidance_scale,
+        output_type="latent",
+    ).images
+    return found
 
 
 def quantised(images: Tensor) -> Tensor:
@@ -126,6 +146,7 @@ def _batch(
         made: Tensor = target.pipeline(
             **(prompts.arguments(texts) if prompts else {"prompt": texts}),
             latents=starts.to(target.device, target.dtype),
+            generator=generators(target, texts),
             num_inference_steps=target.protocol.num_inference_steps,
             guidance_scale=target.protocol.guidance_scale,
             output_type="pt",

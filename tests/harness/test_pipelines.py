@@ -16,12 +16,12 @@ from harness.__main__ import main
 from harness.calibration import calibrate
 from harness.case import Case, selection
 from harness.pruning import prune
-from harness.quality.generate import generate
+from harness.quality.generate import generate, sample
 from harness.quality.prompts import Prompts
 from harness.surgery.layers import blocks, prunable
 from harness.surgery.masks import census, masked
 from harness.targets.base import Target
-from harness.targets.folder import load
+from harness.targets.folder import load, wrap
 from tests.pipelines import COMPONENTS, FAMILIES, seeded
 
 CPU = torch.device("cpu")
@@ -68,6 +68,11 @@ def test_text_encoders_are_calibrated_alone_as_with_all(target: Target) -> None:
             torch.testing.assert_close(stats.squares, whole[name][layer].squares)
 
 
+def test_latency_is_taken_on_one_step(target: Target) -> None:
+    first, second = (sample(target, CAPTIONS, steps) for steps in (1, 2))
+    assert first.shape == (3, 4, 8, 8) and not torch.equal(first, second)
+
+
 def test_blocks_hold_several_layers(target: Target) -> None:
     for module in target.components.values():
         layers = prunable(module, "all")
@@ -78,6 +83,20 @@ def test_a_picture_does_not_depend_on_its_batch(target: Target) -> None:
     together = generate(target, CAPTIONS, 3, lambda _: None).images
     alone = generate(target, CAPTIONS[1:2], 1, lambda _: None).images
     assert together.shape == (3, 3, 16, 16)
+    assert (together[1].int() - alone[0].int()).abs().max() <= 2
+    assert (together[0].int() - together[1].int()).abs().max() > 2
+
+
+def test_noise_of_every_step_is_the_captions_own() -> None:
+    from diffusers import EulerAncestralDiscreteScheduler
+
+    pipeline = seeded("sd2")
+    pipeline.scheduler = EulerAncestralDiscreteScheduler.from_config(pipeline.scheduler.config)
+    found = wrap("t", pipeline, "", CPU)
+    found = replace(found, protocol=replace(found.protocol, num_inference_steps=3))
+    together, again = (generate(found, CAPTIONS, 3, lambda _: None).images for _ in range(2))
+    alone = generate(found, CAPTIONS[1:2], 1, lambda _: None).images
+    assert torch.equal(together, again)
     assert (together[1].int() - alone[0].int()).abs().max() <= 2
     assert (together[0].int() - together[1].int()).abs().max() > 2
 
