@@ -36,6 +36,6 @@ def of_tensors(tensors: Iterable[tuple[str, Tensor]]) -> str:
     for name, tensor in tensors:
         plain = tensor.detach().cpu().contiguous()
         digest.update(f"{name}{tuple(plain.shape)}{plain.dtype}".encode())
-        # As bytes: numpy knows no bfloat16.
-        digest.update(plain.view(torch.uint8).numpy().tobytes())
+        # As bytes: numpy knows no bfloat16. Flat first: a scalar has no axis to take them along.
+        digest.update(plain.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

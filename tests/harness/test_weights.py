@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from harness import digests
 from harness.engine import Engine
 from harness.errors import HarnessError
 from harness.scenes.weights import PIPELINE, WEIGHTS, verified
@@ -87,3 +88,14 @@ def test_unknown_target_and_device() -> None:
         choose_device("cuda:99")
     with pytest.raises(HarnessError, match="cannot be used here"):
         choose_device("gpu")
+
+
+def test_the_digest_of_tensors_is_of_every_kind() -> None:
+    found = {
+        digests.of_tensors([("a", tensor)])
+        for tensor in (
+            torch.tensor(3), torch.tensor(4), torch.tensor([3]), torch.tensor(3.0, dtype=torch.bfloat16),
+            torch.zeros(0), torch.zeros(2, 0), torch.tensor(True),
+        )
+    }  # fmt: skip
+    assert len(found) == 7
