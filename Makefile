@@ -6,9 +6,11 @@ READY := $(VENV)/.ready
 # The extra for real pictures has an environment of its own: torchvision must fit the build of torch there.
 VISION := .venv-vision
 
-.PHONY: setup bench test test-vision lint clean
+.PHONY: setup setup-vision bench test test-vision lint clean
 
 setup: $(READY)
+
+setup-vision: $(VISION)/.ready
 
 bench: $(READY)
 	$(BIN)/pytest benchmarks -k magnitude

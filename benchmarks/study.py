@@ -216,7 +216,7 @@ def study_claims(target: str, denoiser: str) -> list[Claim]:
         )
         if keys == {(case.component, case.method) for case in chosen}:
             holds = _on_records(sentence, dense, chosen, denoiser)
-            found.append(Claim(f"study-{sentence.name}", STUDY, (dense, *chosen), holds))
+            found.append(Claim(f"study-{sentence.name}", STUDY, (dense, *chosen), holds, ("clip", "fid")))
     pair = next((case for case in cases if case.levels == OPERATING_POINT), None)
     if pair is not None:
         both: Case = pair

@@ -25,6 +25,8 @@ def test_claim(claim: Claim, gate: Gate, pytestconfig: Any) -> None:
         missing = [case.id for case in claim.cases if case not in gate.engine.records]
         if missing:
             pytest.skip(f"the run lacks {len(missing)} of {len(claim.cases)} cases, such as {missing[0]} (--tier full)")
+        if not set(claim.metrics) <= gate.engine.records[claim.cases[0]].quality.keys():
+            pytest.skip(f"it is about {' and '.join(claim.metrics)}, and FID is to pictures: give --reference")
         line, red = claim.judged(gate.engine.records, gate.stored(claim.cases))
         gate.note(line)
         if red:

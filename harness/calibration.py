@@ -178,6 +178,8 @@ def check_room(needed: int, device: torch.device, component: str) -> None:
 def available(device: torch.device) -> int | None:
     """Return the free memory of a device in bytes, or None where the system does not say."""
     if device.type == "cuda":
+        # What torch keeps for later is free as well.
+        torch.cuda.empty_cache()
         return torch.cuda.mem_get_info(device)[0]
     try:
         found = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())

@@ -20,7 +20,7 @@ from harness.errors import HarnessError
 from harness.pruning import Statistics, needs
 from harness.quality import kid
 from harness.quality.fid import Reference, load_reference
-from harness.quality.generate import Kept, generate
+from harness.quality.generate import Kept, generate, out_of_memory
 from harness.quality.judging import Judges, Opinion, Seen
 from harness.quality.prompts import Prompts
 from harness.record import Record
@@ -40,9 +40,20 @@ def calibration_captions() -> list[str]:
     return [caption for caption, _ in sample_captions(CALIBRATION_CAPTIONS, 7, "calibration")]
 
 
+def _covers(calibration: Calibration, case: Case) -> bool:
+    about = calibration.about
+    return (
+        set(case.components) <= calibration.components.keys()
+        and about["layers"] in ("all", case.layers)
+        and (about["gram"] or needs(case.method) != "gram")
+    )
+
+
 class Engine:
     """One process's workbench. Loading happens at the first use, so that collecting tests costs nothing."""
 
+    # Whether a run's pictures are wanted when it is done, beyond those of its row of the contact sheet.
+    keeps_pictures = False
     # Features of reference pictures, where KID is measured.
     kid_reference: kid.Reference | None = None
 
@@ -59,10 +70,8 @@ class Engine:
 
         weights: a folder that `train-scenes` wrote, whose pipeline takes the place of the shipped one.
         """
-        if not 2 <= captions <= len(held_out()):
-            raise HarnessError(
-                f"{captions} captions asked for; the held-out list has {len(held_out())}, wanted 2 or more"
-            )
+        if captions < 2:
+            raise HarnessError(f"{captions} captions asked for, wanted 2 or more")
         if batch_size < 1:
             raise HarnessError(f"batch size is {batch_size}, wanted 1 or more")
         self.name, self.batch_size, self.progress, self.weights = target, batch_size, progress, weights
@@ -78,10 +87,18 @@ class Engine:
         # For every caption which picture it describes, where several describe one.
         self.groups: list[int] | None = None
         self._calibration: Calibration | None = None
+        self._calibrated: set[Case] = set()
+        self.captions: list[str] = []
+        self.scenes: list[Scene] = []
+        self.choose(captions)
         self.device = choose_device(device)
-        chosen = held_out()[:captions]
-        self.captions: list[str] = [caption for caption, _ in chosen]
-        self.scenes: list[Scene] = [scene for _, scene in chosen]
+
+    def choose(self, count: int) -> None:
+        """Set so many captions. Raises HarnessError where there are fewer."""
+        if count > len(held_out()):
+            raise HarnessError(f"{count} captions asked for, the held-out list has {len(held_out())}")
+        chosen = held_out()[:count]
+        self.captions, self.scenes = [caption for caption, _ in chosen], [scene for _, scene in chosen]
 
     @cached_property
     def target(self) -> Target:
@@ -117,16 +134,21 @@ class Engine:
         """Captions that were encoded before; None: the pipeline encodes them every time."""
         return None
 
-    def statistics(self, need: str | None) -> Statistics | None:
-        """Return component → layer → calibration statistics, taken once; need: None, "squares" or "gram"."""
-        if need is None:
+    def statistics(self, case: Case) -> Statistics | None:
+        """Return component → layer → calibration statistics, None where the case's method wants none.
+
+        They are taken once, of no more than this case and those that are to come want: Gram matrices are large.
+        """
+        if needs(case.method) is None:
             return None
-        if self._calibration is None or (need == "gram" and not self._calibration.about["gram"]):
-            gram = "gram" in {need, *(needs(case.method) for case in self.planned)}
+        if self._calibration is None or not _covers(self._calibration, case):
+            cases = {case, *self._calibrated, *(c for c in self.planned if needs(c.method))}
+            parts = [name for name in self.target.components if any(name in c.components for c in cases)]
+            layers = "all" if any(c.layers == "all" for c in cases) else case.layers
+            gram = any(needs(c.method) == "gram" for c in cases)
             captions = self.calibration_captions()
-            self._calibration = calibrate(
-                self.target, list(self.target.components), "all", captions, gram, progress=self.progress
-            )
+            self._calibration, self._calibrated = None, cases
+            self._calibration = calibrate(self.target, parts, layers, captions, gram, progress=self.progress)
         return self._calibration.components
 
     def calibration_captions(self) -> list[str]:
@@ -135,6 +157,19 @@ class Engine:
 
     def warm_up(self) -> None:
         """Load everything that cases need, so that what is wrong with it is said first."""
+        try:
+            self._load()
+        except RuntimeError as error:
+            if out_of_memory(error):
+                raise HarnessError(
+                    f"{self.name} and what judges it do not fit into the memory of {self.device}"
+                ) from error
+            raise
+        # A workload knows the captions that its method is calibrated on, and says where there are none.
+        for case in {case.method: case for case in self.planned}.values():
+            self.workload(case)
+
+    def _load(self) -> None:
         _ = self.target, self.judges, self.reference, self.workload(self.dense_case())
 
     def workload(self, case: Case) -> dict[str, Any]:

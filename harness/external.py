@@ -68,11 +68,14 @@ class ExternalEngine(Engine):
 
         Raises HarnessError for a file that has fewer.
         """
-        chosen, self._others = written.first(source.captions, captions, source.subset)
+        self.folder, self.source = folder, source
         super().__init__(name, device, captions, batch_size, progress)
-        self.folder, self.source, self.scenes = folder, source, []
-        self.captions = [caption.text for caption in chosen]
-        self._chosen, self.groups = chosen, written.pictures_of(chosen)
+
+    def choose(self, count: int) -> None:
+        """Set so many captions of the file. Raises HarnessError where it has fewer."""
+        self._chosen, self._others = written.first(self.source.captions, count, self.source.subset)
+        self.captions = [caption.text for caption in self._chosen]
+        self.groups = written.pictures_of(self._chosen)
 
     @cached_property
     def target(self) -> Target:
@@ -87,6 +90,9 @@ class ExternalEngine(Engine):
         if self.source.channels_last:
             for module in (found.denoiser, found.pipeline.vae):
                 module.to(memory_format=torch.channels_last)
+        # It blackens pictures, as many as pruning makes it: what is measured is the model.
+        if getattr(found.pipeline, "safety_checker", None) is not None:
+            found.pipeline.safety_checker = None
         steps = {} if self.source.steps is None else {"num_inference_steps": self.source.steps}
         return replace(found, name=self.name, protocol=replace(PROTOCOLS[self.source.protocol], **steps))
 
@@ -123,8 +129,7 @@ class ExternalEngine(Engine):
         found = self.scorer.look(images, self.captions)
         return found if self.extractor is self.scorer else replace(found, features=self.extractor.features(images))
 
-    def warm_up(self) -> None:
-        """Load everything that cases need, so that what is wrong with it is said first."""
+    def _load(self) -> None:
         _ = self.target, self.scorer, self.reference, self.workload(self.dense_case())
 
     def calibration_captions(self) -> list[str]:
@@ -132,7 +137,8 @@ class ExternalEngine(Engine):
         found = [caption.text for caption in self._others[:CALIBRATION_CAPTIONS]]
         if not found:
             raise HarnessError(
-                f"{self.source.captions} has no caption left to calibrate on; give more, or fewer --captions than all"
+                f"{self.source.captions} has no caption left to calibrate on, all its pictures are among the evaluated "
+                "ones: give a file with more (captions_train2017.json), fewer --captions, or methods without data"
             )
         return found
 

@@ -84,7 +84,7 @@ class Gate:
             files.write(place, kept[1])
             engine.records[case] = kept[0]
             return kept[0]
-        progress = engine.progress
+        progress, engine.keeps_pictures = engine.progress, self.images is not None
         engine.progress = lambda text: progress(f"{case.id}: {text}")
         if shelf:
             engine.batches, engine.seen = shelf.batches, None if self.images else shelf.seen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,13 @@ TIERS = {"smoke": 16, "pr": 64, "full": 64}
 DTYPES = ("float32", "float16", "bfloat16")
 
 
+def _path(text: str) -> Path:
+    """Return a path. Refuses nothing at all, as of an unset variable, which `Path` takes for the working folder."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("is empty, wanted a file or folder")
+    return Path(text)
+
+
 def declare(parser: pytest.Parser) -> None:
     """Declare the options; they select cases or scale the work."""
     group = parser.getgroup("prunegate")
@@ -28,22 +36,24 @@ def declare(parser: pytest.Parser) -> None:
         help="what to prune, also several: scenes (default), sd2_untrained, a folder that diffusers saved, a hub id",
     )
     group.addoption("--revision", metavar="REV", help="branch, tag or commit of a hub id")
-    group.addoption("--caption-file", type=Path, metavar="FILE", help="a folder's captions: .jsonl, or one per line")
-    group.addoption("--coco-annotations", type=Path, metavar="FILE", help="a folder's captions: COCO's captions_….json")
+    group.addoption("--caption-file", type=_path, metavar="FILE", help="a folder's captions: .jsonl, or one per line")
+    group.addoption(
+        "--coco-annotations", type=_path, metavar="FILE", help="a folder's captions: COCO's captions_….json"
+    )
     group.addoption(
         "--scorer",
         metavar="DIR|open_clip:ARCH:WEIGHTS",
         help="the CLIP that judges a folder's pictures",
     )
-    group.addoption("--reference", type=Path, metavar="DIR|FILE", help="pictures for FID, or their statistics")
+    group.addoption("--reference", type=_path, metavar="DIR|FILE", help="pictures for FID, or their statistics")
     group.addoption("--protocol", default="pr", choices=("pr", "paper"), help="of a folder: pr 20 steps, paper 50")
     group.addoption("--steps", type=int, help="of a folder: denoising steps in place of the protocol's")
     group.addoption(
-        "--caption-subset", type=Path, metavar="FILE", help="which captions, from `python -m harness captions`"
+        "--caption-subset", type=_path, metavar="FILE", help="which captions, from `python -m harness captions`"
     )
     group.addoption("--dtype", choices=DTYPES, help="of a folder: float32, float16 or bfloat16 (default: as stored)")
     group.addoption("--channels-last", action="store_true", default=None, help="of a folder: its layout on GPUs")
-    group.addoption("--weights", type=Path, metavar="DIR", help="prune the pipeline that train-scenes wrote to DIR")
+    group.addoption("--weights", type=_path, metavar="DIR", help="prune the pipeline that train-scenes wrote to DIR")
     group.addoption("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda, cuda:1, …")
     group.addoption(
         "--tier",
@@ -53,10 +63,10 @@ def declare(parser: pytest.Parser) -> None:
     )
     group.addoption("--batch-size", type=int, default=32, help="pictures generated at once (default 32)")
     group.addoption("--captions", type=int, help="how many of the held-out captions (default 64, smoke 16)")
-    group.addoption("--images", type=Path, metavar="DIR", help="keep every picture as a PNG under DIR")
-    group.addoption("--report", type=Path, metavar="DIR", help="where contact sheets go (default: prunegate-report)")
-    group.addoption("--store", type=Path, metavar="DIR", help="keep finished cases in DIR, and take them from there")
-    group.addoption("--baselines", type=Path, metavar="FILE", help="baselines file (default: baselines.json)")
+    group.addoption("--images", type=_path, metavar="DIR", help="keep every picture as a PNG under DIR")
+    group.addoption("--report", type=_path, metavar="DIR", help="where contact sheets go (default: prunegate-report)")
+    group.addoption("--store", type=_path, metavar="DIR", help="keep finished cases in DIR, and take them from there")
+    group.addoption("--baselines", type=_path, metavar="FILE", help="baselines file (default: baselines.json)")
     group.addoption("--update-baselines", action="store_true", help="store the figures of the cases that ran")
     group.addoption("--baseline-reason", metavar="TEXT", help="why the baselines change; kept with them")
     group.addoption("--allow-improvements", action="store_true", help="cases that became better than stored pass")
@@ -92,6 +102,8 @@ def check(config: pytest.Config) -> None:
     writes = "--update-baselines" if option.update_baselines else "--calibrate-noise" if option.calibrate_noise else ""
     if option.calibrate_noise is not None and option.calibrate_noise < 2:
         raise pytest.UsageError(f"--calibrate-noise is {option.calibrate_noise}, wanted 2 processes or more")
+    if option.calibrate_noise and option.store:
+        raise pytest.UsageError("--calibrate-noise measures every time anew, and --store would not: leave it out")
     if option.calibrate_noise and option.update_baselines:
         raise pytest.UsageError("--calibrate-noise measures stored cases: run --update-baselines first, by itself")
     if writes and not (option.baseline_reason or "").strip():
@@ -131,7 +143,7 @@ class Chosen:
     @property
     def external(self) -> bool:
         """Whether captions, scorer and protocol are the user's."""
-        return self.name not in JUDGED
+        return self.folder is not None or self.name not in JUDGED
 
 
 _TARGETS = pytest.StashKey[list[Chosen]]()
@@ -156,6 +168,12 @@ def _targets(option: Any) -> list[Chosen]:
     found = [Chosen(name, None) if name in TARGETS else _folder(option, name) for name in asked]
     if option.revision and not any(is_hub_id(name) and not Path(name).is_dir() for name in asked):
         raise pytest.UsageError(f"--revision is of a pipeline on the hub, and {asked[0]} is none: leave it out")
+    for chosen in found:
+        if chosen.folder is not None and chosen.name in TARGETS:
+            raise pytest.UsageError(
+                f"--target {chosen.folder} would be called {chosen.name} in the results, like the target that is built "
+                "here: rename the folder"
+            )
     twice = [chosen.name for chosen in found if sum(other.name == chosen.name for other in found) > 1]
     if twice:
         raise pytest.UsageError(f"two targets would be called {twice[0]} in the results: rename the folder of one")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -22,8 +22,12 @@ from harness.quality.judging import Seen
 from harness.quality.kid import kid
 from harness.quality.prompts import Prompts
 from harness.record import REUSED, Record
+from harness.report.pictures import ACROSS
+from harness.surgery.layers import matrix, prunable
 from harness.surgery.masks import Pruning, census, keep_digest, masked, sketch, weights_digest
 
+# Bytes of pruned weights and masks that are made in advance; at true size a level takes 2.6 GB in half precision.
+AHEAD = 6 * 10**9
 # In the order of reports.
 METRICS = ("fid", "fid_dense", "kid", "clip", "composition", "drift")
 
@@ -32,8 +36,8 @@ METRICS = ("fid", "fid_dense", "kid", "clip", "composition", "drift")
 class Run:
     """A case's record, and what it rests on.
 
-    images: uint8 `[n, 3, h, w]`, None where pictures of the same weights had been looked at before. weights: digest of
-    the pruned weights, "" where nobody asks for it.
+    images: uint8 `[n, 3, h, w]`, or the first twelve where nobody keeps them all; None where pictures of the same
+    weights had been looked at before. weights: digest of the pruned weights, "" where nobody asks for it.
     """
 
     record: Record
@@ -70,7 +74,7 @@ class Facts:
 def pruned(case: Case, engine: Engine) -> Iterator[Facts]:
     """Run the body while the target is pruned as the case says; it leaves as dense as it came."""
     target = engine.target
-    statistics = engine.statistics(needs(case.method))
+    statistics = engine.statistics(case)
     engine.progress("pruning")
     start = time.perf_counter()
     pruning, levels = _pruned(case, engine, statistics)
@@ -98,6 +102,9 @@ def run(case: Case, engine: Engine) -> Run:
     if made is not None:
         engine.progress("judging")
         seen = Seen(engine.judge(made.images), int(made.degenerate.sum()))
+        if not engine.keeps_pictures:
+            # Ten thousand of Stable Diffusion's take 7.9 GB.
+            made = replace(made, images=made.images[:ACROSS].clone())
     assert seen is not None
     opinion = seen.opinion
     if dense is None:
@@ -106,6 +113,7 @@ def run(case: Case, engine: Engine) -> Run:
         kept = engine.batches("null")
         again = generate(engine.target, engine.captions, half, engine.progress, kept, engine.prompts)
         dense = engine.judge(again.images)
+        del again
     drifts = averaged(drift(opinion.embeddings, dense.embeddings), engine.groups)
     scores = averaged(opinion.clip, engine.groups)
     distances = {"fid_dense": between(opinion.features, dense.features, engine.groups)}
@@ -142,7 +150,7 @@ def run(case: Case, engine: Engine) -> Run:
 
 def _made(engine: Engine, facts: Facts, prompts: Prompts | None) -> tuple[Pictures, Cost]:
     """Generate with the model as it is now."""
-    kept = engine.batches("pictures")
+    kept, asked = engine.batches("pictures"), engine.batch_size
     with peak_memory(engine.device) as peak:
         start = time.perf_counter()
         made = generate(engine.target, engine.captions, engine.batch_size, engine.progress, kept, prompts)
@@ -151,6 +159,8 @@ def _made(engine: Engine, facts: Facts, prompts: Prompts | None) -> tuple[Pictur
     if kept and kept.used:
         # What was measured over a part of the batches says nothing of all.
         return made, Cost({}, None, REUSED, None)
+    if made.batch_size < asked:
+        return made, Cost({}, None, f"not measured: batches of {asked} did not fit into memory", None)
     return made, Cost(seconds, peak.megabytes, peak.of, round(peak.tensors, 3))
 
 
@@ -165,8 +175,12 @@ def _pruned(case: Case, engine: Engine, statistics: Statistics | None) -> tuple[
     for component, level in case.plan.items():
         key = component, case.method, case.layers
         if level not in engine.pruned.get(key, {}):
-            alike = [c for c in engine.planned if (c.method, c.layers) == (case.method, case.layers)]
+            ahead = engine.planned[engine.planned.index(case) :] if case in engine.planned else []
+            alike = [c for c in ahead if (c.method, c.layers) == (case.method, case.layers)]
             levels = list(dict.fromkeys([level, *(c.plan[component] for c in alike if component in c.plan)]))
+            weights = [matrix(layer) for layer in prunable(engine.target.components[component], case.layers).values()]
+            size = sum(weight.numel() * (weight.element_size() + 1) for weight in weights)
+            levels = levels[: max(1, AHEAD // size)]
             made = max(made, len(levels))
             together = prune_component(engine.target, *key, levels, statistics)
             # Two at most are kept: cases follow each other by component, and `both` has two.

@@ -159,8 +159,9 @@ class _Engines:
     def get(self, name: str) -> Any:
         """Return the engine of the target called so. A target that cannot be loaded ends the session."""
         if name != self.name:
-            self.name, self.engine = name, None
+            self.name, self.engine = "", None
             self.engine = self._load(next(c for c in options.targets(self.session.config) if c.name == name))
+            self.name = name
         return self.engine
 
     def _load(self, chosen: options.Chosen) -> Engine:
@@ -179,13 +180,13 @@ class _Engines:
                 engine: Engine = ExternalEngine(chosen.name, chosen.folder, source, *common)
             else:
                 engine = Engine(chosen.name, *common, option.weights)
+            cases = [_case(item) for item in self.session.items]
+            engine.planned = [case for case in cases if case is not None and case.target == chosen.name]
             engine.warm_up()
         except HarnessError as error:
             if hasattr(self.session.config, "workerinput"):
                 raise
             pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
-        cases = [_case(item) for item in self.session.items]
-        engine.planned = [case for case in cases if case is not None and case.target == chosen.name]
         return engine
 
 

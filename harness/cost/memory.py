@@ -24,8 +24,8 @@ class Peak:
     """Filled in when the stretch ends.
 
     megabytes: the peak in MB (10⁶ bytes) of what `of` names, None where it cannot be had. tensors: MB of tensors that
-    the stretch itself had made and not yet let go of, at most at once: the same on every run, however the process was
-    used before.
+    the stretch itself had made on the device and not yet let go of, at most at once: the same on every run, however
+    the process was used before.
     """
 
     megabytes: float | None = None
@@ -34,18 +34,21 @@ class Peak:
 
 
 class _Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the bytes of storages that operations make, until they are freed."""
+    """Counts the bytes of storages that operations make on a device, until they are freed."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self.kind = device.type
         self.known: dict[int, weakref.ref[Any]] = {}
         self.now = self.peak = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(out):
-            if isinstance(leaf, Tensor) and id(leaf.untyped_storage()) not in self.known:
-                self._add(leaf.untyped_storage())
+            if isinstance(leaf, Tensor) and leaf.device.type == self.kind:
+                storage = leaf.untyped_storage()
+                if id(storage) not in self.known:
+                    self._add(storage)
         return out
 
     def _add(self, storage: torch.UntypedStorage) -> None:
@@ -68,7 +71,7 @@ def peak_memory(device: torch.device) -> Iterator[Peak]:
     falls. Elsewhere `megabytes` stays None and `of` says so. `tensors` is counted everywhere, operation by operation,
     which takes about 5 % of the time of a small model; what a kernel needs inside is not in it.
     """
-    peak, live = Peak(), _Live()
+    peak, live = Peak(), _Live(device)
     resident = False
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)

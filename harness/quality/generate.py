@@ -161,4 +161,10 @@ def _batch(
 
 def out_of_memory(error: RuntimeError) -> bool:
     """Return whether a device, or the CPU, had no memory left."""
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+    said = (
+        "DefaultCPUAllocator",
+        "CUDA error: out of memory",
+        "CUBLAS_STATUS_ALLOC_FAILED",
+        "CUDNN_STATUS_ALLOC_FAILED",
+    )
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in said)

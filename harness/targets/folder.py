@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -54,20 +55,45 @@ def load(folder: Path, device: torch.device, dtype: torch.dtype | None = None) -
     ) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise HarnessError(f"{folder} cannot be loaded ({reason})") from error
-    files = {path.relative_to(folder).as_posix(): digests.of_file(path) for path in weights}
-    found = wrap(str(folder), pipeline, digests.of_value(files), device)
+    found = wrap(str(folder), pipeline, digests.of_value(_contents(folder)), device)
     if found.dtype != dtype:
         # diffusers leaves the transformer of Stable Diffusion 3 in the dtype it was stored in.
         found.denoiser.to(dtype)
     return found
 
 
-def _stored_dtype(weights: list[Path]) -> torch.dtype:
-    """Return the dtype of the first tensor of the U-Net's or transformer's file, or of the first file without either.
+# What of a config says who wrote it, and not what is computed.
+_WRITER = ("_diffusers_version", "_name_or_path", "transformers_version")
 
-    A variant such as `model.fp16.safetensors` is not what is loaded where the plain file lies beside it.
+
+def _contents(folder: Path) -> dict[str, str]:
+    """Return path → digest of what decides what a pipeline makes: the weights that are loaded, configs, tokenizers.
+
+    The files of other components, variants that lie beside the weights, and who saved a config make no difference.
     """
-    plain = [path for path in weights if "." not in path.stem] or weights
+    listed = json.loads((folder / "model_index.json").read_text())
+    parts = sorted(folder / name for name, kind in listed.items() if isinstance(kind, list) and kind[0])
+    paths = [folder / "model_index.json"]
+    for part in parts:
+        paths += _plain(sorted(part.glob("*.safetensors")))
+        paths += sorted(path for path in part.glob("*") if path.suffix in (".json", ".txt", ".model"))
+    return {path.relative_to(folder).as_posix(): _digest(path) for path in paths}
+
+
+def _digest(path: Path) -> str:
+    if path.name not in ("config.json", "model_index.json"):
+        return digests.of_file(path)
+    return digests.of_value({k: v for k, v in json.loads(path.read_text()).items() if k not in _WRITER})
+
+
+def _plain(weights: list[Path]) -> list[Path]:
+    """Return files without a variant such as `model.fp16.safetensors`, which is not loaded where the plain one is."""
+    return [path for path in weights if "." not in path.stem] or weights
+
+
+def _stored_dtype(weights: list[Path]) -> torch.dtype:
+    """Return the dtype of the first tensor of the U-Net's or transformer's file, or without either of the first's."""
+    plain = _plain(weights)
     path = next((p for p in plain if p.parent.name in ("unet", "transformer")), plain[0])
     with safe_open(path, "pt") as stream:
         name = next(iter(stream.keys()))

@@ -17,12 +17,14 @@ class Claim:
 
     name: as a person types it behind `-k`. source: who says so, and where. cases: what it rests on, the dense case
     included. holds: given the records of all cases, returns what contradicts it in one line, or "" where it holds.
+    metrics: that the records must have.
     """
 
     name: str
     source: str
     cases: tuple[Case, ...]
     holds: Callable[[Records], str]
+    metrics: tuple[str, ...] = ()
 
     @property
     def target(self) -> str:

@@ -7,11 +7,10 @@ import random
 from pathlib import Path
 
 import pytest
-import torch
 
 from harness.captions import Caption, digest, first, ordered, pictures_of, read, write_subset
 from harness.errors import HarnessError
-from tests.pipelines import save_clip_judge, save_coco
+from tests.pipelines import save_coco
 
 
 def test_coco_annotations(tmp_path: Path) -> None:
@@ -90,20 +89,3 @@ def test_too_few_captions(tmp_path: Path) -> None:
     save_coco(tmp_path / "captions.json", 5)
     with pytest.raises(HarnessError, match="has 10 captions, --captions asks for 11"):
         first(tmp_path / "captions.json", 11)
-
-
-def test_a_target_that_is_built_here_is_measured_like_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from harness.external import ExternalEngine, Source
-    from harness.pipeline import run
-    from harness.targets import TARGETS
-
-    monkeypatch.setitem(TARGETS, "tiny", "tests.pipelines:tiny")
-    save_coco(tmp_path / "captions.json", 40)
-    save_clip_judge(tmp_path / "scorer")
-    source = Source(tmp_path / "captions.json", str(tmp_path / "scorer"), None, "pr", 1, dtype="bfloat16")
-    engine = ExternalEngine("tiny", None, source, "cpu", 3, 2, lambda _: None)
-    engine.warm_up()
-    done = run(engine.dense_case(), engine)
-    assert engine.target.denoiser.dtype == torch.bfloat16 and done.images is not None and len(done.images) == 3
-    assert engine.workload(engine.dense_case())["dtype"] == done.record.conditions["dtype"] == "bfloat16"
-    assert done.record.case == "tiny-none-dense-none-0.00" and done.record.quality["drift"].n == 3

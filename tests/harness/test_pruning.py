@@ -10,7 +10,7 @@ from harness.case import Case
 from harness.engine import Engine
 from harness.errors import HarnessError
 from harness.pipeline import _pruned
-from harness.pruning import allocate, needs, prune, prune_component, rounding
+from harness.pruning import allocate, prune, prune_component, rounding
 from harness.surgery.layers import blocks, matrix, prunable
 from harness.surgery.masks import sketch
 from pruners import METHODS
@@ -21,7 +21,7 @@ from pruners.levels import Pattern
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_every_method_reaches_the_sparsity_asked_for(engine: Engine, method: str, layers: str) -> None:
     case = Case("scenes", "text_encoder", method, layers, (0.37,))
-    pruned = prune(engine.target, case, engine.statistics(needs(method) and "gram"))["text_encoder"]
+    pruned = prune(engine.target, case, engine.statistics(case))["text_encoder"]
     weights = {
         name: matrix(layer) for name, layer in prunable(engine.target.components["text_encoder"], layers).items()
     }
@@ -35,7 +35,7 @@ def test_every_method_reaches_the_sparsity_asked_for(engine: Engine, method: str
 
 def test_levels_pruned_in_advance_are_those_pruned_alone(engine: Engine) -> None:
     cases = [Case("scenes", "text_encoder", "sparsegpt", "all", (level,)) for level in (0.3, 0.6, Pattern(2, 4))]
-    statistics = engine.statistics("gram")
+    statistics = engine.statistics(cases[0])
     engine.planned, engine.pruned = cases, {}
     try:
         found = [_pruned(case, engine, statistics)[0] for case in cases]
@@ -46,6 +46,26 @@ def test_levels_pruned_in_advance_are_those_pruned_alone(engine: Engine) -> None
         alone = prune(engine.target, case, statistics)
         first, second = sketch(together), sketch(alone)
         assert (int(first, 16) ^ int(second, 16)).bit_count() <= 0.001 * 4 * len(first)
+
+
+def test_no_more_levels_are_pruned_in_advance_than_there_is_room_for(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cases = [Case("scenes", "text_encoder", "sparsegpt", "all", (level,)) for level in (0.3, 0.5, 0.6)]
+    statistics = engine.statistics(cases[0])
+    size = sum(
+        5 * matrix(layer).numel() for layer in prunable(engine.target.components["text_encoder"], "all").values()
+    )
+    monkeypatch.setattr("harness.pipeline.AHEAD", 2 * size)
+    engine.planned, engine.pruned = cases, {}
+    kept = []
+    try:
+        for case in cases:
+            _pruned(case, engine, statistics)
+            kept.append(list(engine.pruned["text_encoder", "sparsegpt", "all"]))
+    finally:
+        engine.planned, engine.pruned = (), {}
+    assert kept == [[0.3, 0.5], [0.3, 0.5], [0.6]]
 
 
 def test_blocks_hold_every_layer_once() -> None:
@@ -66,7 +86,7 @@ def test_blocks_hold_every_layer_once() -> None:
 def test_owl_gives_blocks_their_own_sparsity_and_keeps_the_total(engine: Engine) -> None:
     module = engine.target.components["unet"]
     layers = prunable(module, "all")
-    statistics = engine.statistics("squares")
+    statistics = engine.statistics(Case("scenes", "unet", "owl_wanda", "all", (0.5,)))
     assert statistics is not None
     spread = allocate(module, "unet", layers, "owl_wanda", 0.5, statistics["unet"])
     values = {float(s) for s in spread.values() if isinstance(s, float)}

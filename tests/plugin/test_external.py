@@ -36,6 +36,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     seeded("sd2").save_pretrained(cached / "snapshots" / ("a" * 40), safe_serialization=True)
     (cached / "refs").mkdir()
     (cached / "refs" / "main").write_text("a" * 40)
+    shutil.copytree(found / "my-sd2", found / "scenes")
     seeded("sd2").save_pretrained(found / "pickled", safe_serialization=False)
     cut = found / "cut" / "unet" / "diffusion_pytorch_model.safetensors"
     shutil.copytree(found / "my-sd2", found / "cut")
@@ -94,6 +95,14 @@ def test_a_transformer_with_three_text_encoders(place: Path) -> None:
     assert gate(place, *only, target="my-sd3").returncode == 0
 
 
+def test_a_claim_about_pictures_wants_some(place: Path) -> None:
+    only = ("--tier=full", "-rs", "-k", "dense or both-magnitude-linear-0.475+0.35 or study-c3")
+    found = gate(place, *only, "--update-baselines", "--baseline-reason=x", f"--baselines={place / 'none.json'}")
+    said = " ".join(found.stdout.split())
+    assert found.returncode == 0 and "it is about clip and fid, and FID is to pictures: give --reference" in said
+    assert "study-c3-is-38.5-of-parameters" in said and "REFUTED, no baselines of all its cases" in said
+
+
 def test_a_pipeline_of_the_hub_is_named_by_its_id(place: Path) -> None:
     found = gate(place, "-k", "dense", "--update-baselines", "--baseline-reason=x", target="nobody/tiny-sd")
     assert found.returncode == 0 and "tiny_sd-none-dense-none-0.00" in found.stdout, found.stdout + found.stderr
@@ -150,6 +159,9 @@ def test_reference_statistics_are_those_of_the_pictures(place: Path, tmp_path: P
         (["--reference=docs/ci.md"], "is neither a folder of pictures nor a file"),
         (["--reference=benchmarks"], "holds 0 pictures"),
         (["--captions=161"], "has 160 captions, --captions asks for 161"),
+        (["--captions=80", "-k", "wanda"], "has no caption left to calibrate on"),
+        (["--reference="], "--reference: is empty, wanted a file or folder"),
+        (["--target={place}/scenes"], "would be called scenes in the results, like the target that is built here"),
         (["--steps=0"], "--steps is 0"),
         (["--protocol=papers"], "invalid choice: 'papers'"),
         (["--target=docs"], "has no model_index.json"),

@@ -13,6 +13,8 @@ import pytest
         (["--weights", "nowhere"], "--weights nowhere holds no pipeline"),
         (["--batch-size", "0"], "--batch-size is 0"),
         (["--baseline-reason", "x"], "does nothing without --update-baselines"),
+        (["--calibrate-noise", "2", "--baseline-reason", "x", "--store", "kept"], "--store would not: leave it out"),
+        (["--store="], "--store: is empty, wanted a file or folder"),
         (["--report", "conftest.py/x"], "nothing can be written to"),
         (["--images", "conftest.py"], "nothing can be written to"),
     ],
