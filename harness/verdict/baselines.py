@@ -32,6 +32,8 @@ SCHEMA = 2
 UPDATE = '`pytest benchmarks --update-baselines --baseline-reason "why"`'
 # What figures of memory and latency are compared within: other versions or batches need other amounts.
 PROFILE = ("device", "torch", "diffusers", "transformers", "batch_size")
+# Known of pipelines of the user's alone.
+PROFILE_OF_FOLDERS = ("memory_format", "attention")
 _SIDECAR = re.compile(r".+\.[0-9a-f]{16}\.json")
 
 
@@ -76,7 +78,8 @@ def profile(record: Record) -> dict[str, Any]:
 
 def profile_of(conditions: Mapping[str, Any]) -> dict[str, Any]:
     """Return the profile among all conditions of a run."""
-    return {name: conditions.get(name) for name in PROFILE}
+    found = {name: conditions.get(name) for name in PROFILE}
+    return found | {name: conditions[name] for name in PROFILE_OF_FOLDERS if name in conditions}
 
 
 def key_of(values: Mapping[str, Any]) -> str:
