@@ -77,8 +77,9 @@ def profile(record: Record) -> dict[str, Any]:
 
 
 def profile_of(conditions: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the profile among all conditions of a run."""
+    """Return the profile among all conditions of a run; builds of one version of torch (`+cpu`) are not told apart."""
     found = {name: conditions.get(name) for name in PROFILE}
+    found["torch"] = str(found["torch"]).partition("+")[0]
     return found | {name: conditions[name] for name in PROFILE_OF_FOLDERS if name in conditions}
 
 

@@ -39,7 +39,7 @@ def test_they_are_those_of_the_matrix() -> None:
     smoke, full = ({case.id for case in quality_cases("scenes", tier)} for tier in ("smoke", "full"))
     assert SHIPPED.cases.keys() == smoke | full
     assert {len(SHIPPED.cases[case]) for case in smoke & full} == {2}
-    assert SHIPPED.latency.keys() == {case.id for case in cost_cases("scenes", "full")}
+    assert SHIPPED.latency.keys() == {case.id for case in cost_cases("scenes", "full", ("text_encoder", "unet"))}
 
 
 def test_no_sidecar_lies_about_unused() -> None:
@@ -66,7 +66,7 @@ def test_memory_and_latency_shifted_by_tolerances(tolerances: float, wanted: str
         assert record.tensor_megabytes is not None
         more = replace(record, tensor_megabytes=record.tensor_megabytes + tolerances * peak["tolerance"])
         assert judge(more, SHIPPED).kind == wanted
-    for case in cost_cases("scenes", "full"):
+    for case in cost_cases("scenes", "full", ("text_encoder", "unet")):
         for profile, figure in SHIPPED.latency[case.id].items():
             slower = Measurement(figure["value"] + tolerances * figure["tolerance"], 0.02, 12)
             assert judge_latency(case, slower, SHIPPED.profiles[profile], SHIPPED).kind == wanted
