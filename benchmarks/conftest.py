@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from benchmarks.claims import claims
-from benchmarks.matrix import cost_cases, external_cases, quality_cases
+from benchmarks.matrix import cost_cases, denoiser_of, external_cases, quality_cases
 from benchmarks.study import study_claims
 from harness import options
 from harness.case import Case
@@ -47,7 +47,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         components = _components(chosen)
         if chosen.external:
             found["case"] += external_cases(chosen.name, components, tier)
-            found["claim"] += study_claims(chosen.name, "transformer" if "transformer" in components else "unet")
+            found["claim"] += study_claims(chosen.name, denoiser_of(components))
         else:
             measured = quality_cases(chosen.name, tier)
             found["case"] += measured

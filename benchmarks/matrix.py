@@ -99,7 +99,7 @@ def external_cases(target: str, components: Sequence[str], tier: str) -> list[Ca
     The matrix of `scenes` with the transformer in the U-Net's place where there is one; further text encoders are
     pruned like the first, by magnitude. The full tier adds the grid of the reference study.
     """
-    denoiser = _denoiser(components)
+    denoiser = denoiser_of(components)
     cases = [Case(target)]
     for case in quality_cases(target, tier)[1:]:
         wanted = [denoiser if name == "unet" else name for name in case.components]
@@ -119,11 +119,12 @@ def _order(level: Level | tuple[Level, Level]) -> tuple[float, ...]:
 
 def cost_cases(target: str, tier: str, components: Sequence[str]) -> list[Case]:
     """Return the cases whose latency is measured on a pipeline with these components: none in the smoke tier."""
-    denoiser = _denoiser(components)
+    denoiser = denoiser_of(components)
     found = [(denoiser if component == "unet" else component, level) for level, component in COST]
     cases = [Case(target, name, "magnitude", "all", (level,)) for name, level in found if name in components]
     return [] if tier == "smoke" else cases
 
 
-def _denoiser(components: Sequence[str]) -> str:
-    return next((name for name in components if not name.startswith("text_encoder")), "")
+def denoiser_of(components: Sequence[str]) -> str:
+    """Return which of a pipeline's components denoises: the U-Net, or the transformer in its place."""
+    return "transformer" if "transformer" in components else "unet"

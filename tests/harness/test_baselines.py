@@ -10,7 +10,7 @@ import pytest
 from benchmarks.matrix import cost_cases, quality_cases
 from harness.measurement import Measurement
 from harness.record import Record
-from harness.verdict.baselines import Baselines, load
+from harness.verdict.baselines import Baselines, load, profile_of
 from harness.verdict.judge import judge, judge_latency
 from harness.verdict.tolerances import TOLERANCES
 from tests.shifting import shifted
@@ -70,3 +70,8 @@ def test_memory_and_latency_shifted_by_tolerances(tolerances: float, wanted: str
         for profile, figure in SHIPPED.latency[case.id].items():
             slower = Measurement(figure["value"] + tolerances * figure["tolerance"], 0.02, 12)
             assert judge_latency(case, slower, SHIPPED.profiles[profile], SHIPPED).kind == wanted
+
+
+def test_builds_of_one_version_share_a_profile() -> None:
+    found = [profile_of({"device": "cpu", "torch": version}) for version in ("2.13.0", "2.13.0+cpu", "2.14.0")]
+    assert found[0] == found[1] != found[2]
