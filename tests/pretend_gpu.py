@@ -1,0 +1,187 @@
+"""A GPU that is not there: tensors that say they are on `cuda` and refuse to meet the CPU's, where they are computed.
+
+What a test under it proves: every tensor is made on, or moved to, the device it is used on. Kernels, their rounding,
+speed and memory are not: those want a card.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._device import _device_constructors
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+CUDA = torch.device("cuda", 0)
+aten = torch.ops.aten
+# Operations that move tensors between devices.
+MOVES = (aten._to_copy, aten.to, aten.copy_, aten.copy)
+# Methods that look for a real GPU before they dispatch, and what they come to.
+DIRECT = {Tensor.contiguous: aten.contiguous, Tensor.__invert__: aten.bitwise_not, Tensor.nonzero: aten.nonzero}
+# Methods that bring a value to Python.
+READ = (Tensor.tolist, Tensor.item, Tensor.__float__, Tensor.__int__, Tensor.__bool__, Tensor.__index__)
+# Operations that take indices and masks from the CPU, on a real GPU too.
+INDEXING = (aten.index, aten.index_put, aten.index_put_, aten._unsafe_index)
+
+
+class OnGpu(Tensor):
+    """A tensor that says it is on the GPU. host: its values, on the CPU."""
+
+    host: Tensor
+
+    @staticmethod
+    def __new__(cls: type[OnGpu], real: Tensor) -> OnGpu:
+        """Wrap a tensor of the CPU; it is not copied."""
+        found: OnGpu = torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+            cls,
+            real.size(),
+            strides=real.stride(),
+            storage_offset=real.storage_offset(),
+            dtype=real.dtype,
+            layout=real.layout,
+            device=CUDA,
+            requires_grad=False,
+        )
+        found.host = real
+        return found
+
+    def __repr__(self, **_: Any) -> str:
+        """Show the values."""
+        return f"OnGpu({self.host!r})"
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Keep away from what looks for a real GPU before it dispatches."""
+        if func in DIRECT:
+            return DIRECT[func](*args, **(kwargs or {}))
+        if func is Tensor.copy_:
+            host(args[0]).copy_(host(args[1]))
+            return args[0]
+        if func.__name__ == "gru":
+            # torch chooses another operation for it on a GPU.
+            same_device(func, args)
+            return placed(func(*host(args)), on_gpu=True)
+        if func is Tensor.__getitem__:
+            on_gpu = isinstance(args[0], OnGpu)
+            if not on_gpu and any(isinstance(index, OnGpu) and index.dim() for index in tree_leaves(args[1])):
+                raise RuntimeError("indices should be either on cpu or on the same device as the indexed tensor (cpu)")
+            return placed(host(args[0])[host(args[1])], on_gpu)
+        if func is Tensor.__setitem__:
+            same_device(func, [args[0], args[2]])
+            host(args[0])[host(args[1])] = host(args[2])
+            return None
+        if func in READ:
+            return func(host(args[0]))
+        with torch._C.DisableTorchFunctionSubclass():
+            return func(*args, **(kwargs or {}))
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run where no mode is active, as inside another mode's handler."""
+        return run(func, args, kwargs or {})
+
+
+def host(found: Any) -> Any:
+    """Return arguments with the tensors of the CPU that stand behind those of the GPU."""
+    return tree_map(lambda leaf: leaf.host if isinstance(leaf, OnGpu) else leaf, found)
+
+
+def placed(found: Any, on_gpu: bool, known: Sequence[OnGpu] = ()) -> Any:
+    """Say that results are on the GPU. known: what is given back as it was, by operations in place."""
+    if not on_gpu:
+        return found
+    by_host = {id(tensor.host): tensor for tensor in known}
+
+    def place(leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor):
+            return leaf
+        return by_host[id(leaf)] if id(leaf) in by_host else OnGpu(leaf)
+
+    return tree_map(place, found)
+
+
+def same_device(func: Any, arguments: Any) -> None:
+    """Raise RuntimeError as torch does where tensors of two devices meet; single numbers may."""
+    tensors = [leaf for leaf in tree_leaves(arguments) if isinstance(leaf, Tensor)]
+    if any(isinstance(t, OnGpu) for t in tensors) and any(not isinstance(t, OnGpu) and t.dim() for t in tensors):
+        raise RuntimeError(f"Expected all tensors to be on the same device, {func} was given some of cuda:0 and cpu")
+
+
+def run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """Run one operation: check that its tensors are on one device, compute, say where the result is."""
+    # Without autograd, as in inference mode, `to` arrives whole, with the device among its positional arguments.
+    names = [argument.name for argument in func._schema.arguments]
+    kwargs = dict(zip(names, args, strict=False)) | kwargs
+    leading = names[: min(len(args), names.index("device") if "device" in names else len(names))]
+    args = tuple(kwargs.pop(name) for name in leading)
+    operation = func.overloadpacket
+    if operation is aten._fused_sdp_choice:
+        return 0  # attention that is made of other operations
+    given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, OnGpu)]
+    if operation in INDEXING:
+        same_device(func, [args[0], args[2:]])
+        on_gpu = isinstance(args[0], OnGpu)
+    elif operation in MOVES:
+        on_gpu = isinstance(args[0], OnGpu)
+    else:
+        same_device(func, (args, kwargs))
+        on_gpu = bool(given) and operation is not aten._local_scalar_dense
+    if kwargs.get("device") is not None:
+        on_gpu = torch.device(kwargs["device"]).type == "cuda"
+        kwargs["device"] = torch.device("cpu") if on_gpu else kwargs["device"]
+    if on_gpu and kwargs.get("generator") is not None:
+        raise RuntimeError("Expected a 'cuda' device type for generator but found 'cpu'")
+    found = func(*host(args), **host(kwargs))
+    for tensor in given:
+        if tensor.size() != tensor.host.size() or tensor.stride() != tensor.host.stride():
+            raise NotImplementedError(f"{func} gives a tensor another shape")
+    return placed(found, on_gpu, given)
+
+
+class PretendGpu(TorchDispatchMode):
+    """While active, `device="cuda"` is known."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """See `run`."""
+        return run(func, args, kwargs or {})
+
+
+@contextmanager
+def pretend_gpu() -> Iterator[None]:
+    """Have a GPU while the body runs, with what torch.cuda says of one; gradients are not kept."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.backends.cudnn, "is_acceptable", lambda tensor: False)
+        # A module's parameter becomes a new one on the GPU, it is not filled anew.
+        patch.setattr(torch.__future__, "_overwrite_module_params_on_conversion", True)
+        patch.setattr(torch.cuda, "_lazy_init", lambda: None)
+        patch.setattr(torch.cuda, "is_available", lambda: True)
+        patch.setattr(torch.cuda, "get_device_name", lambda device=None: "a pretended GPU")
+        patch.setattr(torch.cuda, "mem_get_info", lambda device=None: (10**10, 10**10))
+        for name in ("synchronize", "empty_cache", "reset_peak_memory_stats"):
+            patch.setattr(torch.cuda, name, lambda device=None: None)
+        patch.setattr(torch.cuda, "max_memory_allocated", lambda device=None: 10**6)
+        # A view that is made in inference mode of what was made outside of it is refused for wrapped tensors.
+        patch.setattr(torch.inference_mode, "__enter__", lambda self: None)
+        patch.setattr(torch.inference_mode, "__exit__", lambda self, *raised: None)
+        # `with torch.device(...)` looks up once which functions make tensors: before they are replaced.
+        _device_constructors()
+        for name in ("tensor", "as_tensor"):
+            patch.setattr(torch, name, _made_on_the_cpu_first(getattr(torch, name)))
+        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), PretendGpu():
+            yield
+
+
+def _made_on_the_cpu_first(function: Any) -> Any:
+    """Wrap what makes a tensor of numbers, which no mode sees."""
+
+    def made(data: Any, *, device: Any = None, **more: Any) -> Tensor:
+        found: Tensor = function(data, **more)
+        return found if device is None else found.to(device)
+
+    return made
