@@ -63,6 +63,7 @@ MATRIX: dict[tuple[str, str, str], tuple[Levels, Levels]] = {
     ("both", "owl_sparsegpt", "all"): ((), PAIRS[1:2]),
     ("text_encoder", "global_magnitude", "all"): ((), TENTHS + TEXT_EARLY),
     ("unet", "global_magnitude", "all"): ((), TENTHS + UNET_EARLY),
+    ("both", "owl_magnitude+magnitude", "all"): ((), PAIRS[1:2]),
     ("both", "global_magnitude", "all"): ((), PAIRS[1:2]),
 }
 

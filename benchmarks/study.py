@@ -18,12 +18,13 @@ LAYERS = "linear"
 
 TEXT = (0.30, 0.40, 0.50, 0.55, 0.575, 0.60, 0.625, 0.65, 0.675, 0.70, 0.80)
 UNET = (0.10, 0.20, 0.30, 0.35, 0.375, 0.40, 0.425, 0.45, 0.475, 0.50, 0.525, 0.55, 0.575, 0.60)
-# (text encoder, U-Net). The study has these with OWL on the text encoder too; a case here has one method for all.
+# (text encoder, U-Net). The text encoder by magnitude, with and without OWL; the U-Net by magnitude.
 BOTH = (
     (0.18, 0.21), (0.27, 0.31), (0.35, 0.14), (0.35, 0.42), (0.425, 0.30), (0.44, 0.52), (0.45, 0.325), (0.475, 0.35),
     (0.50, 0.375), (0.525, 0.40), (0.53, 0.07), (0.53, 0.21), (0.53, 0.63), (0.55, 0.425), (0.575, 0.45), (0.60, 0.475),
     (0.625, 0.50), (0.71, 0.28), (0.80, 0.10), (0.89, 0.35),
 )  # fmt: skip
+BOTH_METHODS = ("magnitude", "owl_magnitude+magnitude")
 OPERATING_POINT = (0.475, 0.35)
 # (component, method) → levels. The study has no result of SparseGPT, which it also writes about, and none of the text
 # encoder at 47.5 %, up to which magnitude is said to hold.
@@ -49,7 +50,7 @@ def study_cases(target: str, denoiser: str) -> list[Case]:
         for level in sorted(levels)
     ]
     if denoiser == "unet":
-        found += [Case(target, "both", "magnitude", LAYERS, pair) for pair in BOTH]
+        found += [Case(target, "both", method, LAYERS, pair) for method in BOTH_METHODS for pair in BOTH]
     return found
 
 

@@ -37,7 +37,8 @@ def parser() -> argparse.ArgumentParser:
         "target", metavar="TARGET", help="scenes, sd2_untrained, a folder that diffusers saved, or a hub id"
     )
     prune.add_argument("--revision", metavar="REV", help="branch, tag or commit of a hub id")
-    prune.add_argument("--method", required=True, help="magnitude, random, wanda, sparsegpt, owl_wanda, …")
+    methods = "magnitude, random, wanda, sparsegpt, owl_wanda, …; joined by +: one per component"
+    prune.add_argument("--method", required=True, help=methods)
     for name in COMPONENTS:
         option = f"--{name.replace('_', '-')}"
         prune.add_argument(option, metavar="S", nargs="?", const="", help="its sparsity, 0 to 1; left out: dense")

@@ -23,9 +23,10 @@ class Case:
     """One target, pruned in one way.
 
     component: one of `COMPONENTS`, several of them in that order joined by "+", "both" for the text encoder and the
-    U-Net, or, for the dense case, "none". layers: "all" (Linear and Conv2d), "linear", or "none". levels: a sparsity in
-    [0, 1] or a pattern per pruned component, in the same order. Raises HarnessError for a method, component or layer
-    choice that does not exist and for a wrong level.
+    U-Net, or, for the dense case, "none". method: one for all pruned components, or one for each joined by "+". layers:
+    "all" (Linear and Conv2d), "linear", or "none". levels: a sparsity in [0, 1] or a pattern per pruned component, in
+    the same order. Raises HarnessError for a method, component or layer choice that does not exist and for a wrong
+    level.
     """
 
     target: str
@@ -39,8 +40,9 @@ class Case:
             if (self.component, self.layers, self.levels) != ("none", "none", ()):
                 raise HarnessError("a dense case prunes nothing: leave component, layers and levels out")
             return
+        given = self.method.split("+")
         for kind, name, known in (
-            ("method", self.method, METHODS),
+            *(("method", name, METHODS) for name in given),
             *(("component", name, SELECTIONS) for name in self.component.split("+")),
             ("layers", self.layers, LAYERS),
         ):
@@ -51,12 +53,14 @@ class Case:
         wanted = len(self.components)
         if len(self.levels) != wanted:
             raise HarnessError(f"{self.component} wants {wanted} sparsities, found {len(self.levels)}")
-        for level in self.levels:
+        if len(given) > 1 and len(set(given)) == 1:
+            raise HarnessError(f"method {self.method!r} is written {given[0]!r}")
+        if len(given) not in (1, wanted):
+            raise HarnessError(f"{self.component} wants one method, or {wanted} joined by +, found {self.method}")
+        for level, method in zip(self.levels, self.methods.values(), strict=True):
             if isinstance(level, Pattern):
-                if METHODS[self.method][0] != "uniform":
-                    raise HarnessError(
-                        f"{self.method} spreads a sparsity over layers; the pattern {level} leaves no choice"
-                    )
+                if METHODS[method][0] != "uniform":
+                    raise HarnessError(f"{method} spreads a sparsity over layers; the pattern {level} leaves no choice")
             elif not (math.isfinite(level) and 0 <= level <= 1):
                 raise HarnessError(f"sparsity is {level}; give a number from 0 to 1, such as 0.35")
 
@@ -76,6 +80,12 @@ class Case:
         if self.method == DENSE:
             return ()
         return BOTH if self.component == "both" else tuple(self.component.split("+"))
+
+    @property
+    def methods(self) -> dict[str, str]:
+        """Return the method of every component that is pruned."""
+        given = self.method.split("+")
+        return dict(zip(self.components, given if len(given) > 1 else given * len(self.components), strict=True))
 
     @property
     def plan(self) -> dict[str, Level]:

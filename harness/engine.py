@@ -17,7 +17,7 @@ from harness import digests
 from harness.calibration import Calibration, calibrate
 from harness.case import Case
 from harness.errors import HarnessError
-from harness.pruning import Statistics, needs
+from harness.pruning import Statistics, calibrated, needs
 from harness.quality import kid
 from harness.quality.fid import Reference, load_reference
 from harness.quality.generate import Kept, generate, out_of_memory
@@ -43,7 +43,7 @@ def calibration_captions() -> list[str]:
 def _covers(calibration: Calibration, case: Case) -> bool:
     about = calibration.about
     return (
-        set(case.components) <= calibration.components.keys()
+        set(calibrated(case)) <= calibration.components.keys()
         and about["layers"] in ("all", case.layers)
         and (about["gram"] or needs(case.method) != "gram")
     )
@@ -143,7 +143,7 @@ class Engine:
             return None
         if self._calibration is None or not _covers(self._calibration, case):
             cases = {case, *self._calibrated, *(c for c in self.planned if needs(c.method))}
-            parts = [name for name in self.target.components if any(name in c.components for c in cases)]
+            parts = [name for name in self.target.components if any(name in calibrated(c) for c in cases)]
             layers = "all" if any(c.layers == "all" for c in cases) else case.layers
             gram = any(needs(c.method) == "gram" for c in cases)
             captions = self.calibration_captions()

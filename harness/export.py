@@ -18,7 +18,7 @@ from harness.calibration import PADDING, Calibration, calibrate, fit, load, save
 from harness.case import COMPONENTS, Case, selection
 from harness.engine import calibration_captions
 from harness.errors import HarnessError, unknown
-from harness.pruning import check_pattern, needs, prune
+from harness.pruning import calibrated, check_pattern, needs, prune
 from harness.surgery.masks import Pruning, census, masked
 from harness.targets import TARGETS, hub
 from harness.targets.base import Target, choose_device
@@ -143,7 +143,7 @@ def _calibration(request: Request, case: Case, target: Target, say: Callable[[st
     need = needs(case.method)
     if need is None:
         return None
-    components = list(case.plan)
+    components = calibrated(case)
     if request.calibration:
         found = load(request.calibration)
         fit(found, target, components, case.layers, need == "gram")
@@ -198,7 +198,7 @@ def _record(
     components = {}
     for component, by_layer in pruning.items():
         level = case.plan[component]
-        stats = calibration.components[component] if calibration else {}
+        stats = calibration.components.get(component, {}) if calibration else {}
         components[component] = {
             **counts[component],
             "requested": str(level) if isinstance(level, Pattern) else level,

@@ -14,7 +14,7 @@ from harness.case import Case
 from harness.cost.memory import parameter_bytes, peak_memory
 from harness.engine import Engine
 from harness.measurement import Measurement, averaged, mean
-from harness.pruning import Statistics, needs, prune, prune_component, rounding
+from harness.pruning import Statistics, needs, prune_component, rounding
 from harness.quality.drift import drift
 from harness.quality.fid import between, resampled
 from harness.quality.generate import Pictures, generate
@@ -169,15 +169,16 @@ def _pruned(case: Case, engine: Engine, statistics: Statistics | None) -> tuple[
 
     Returns the case's own, and how many levels were pruned for it.
     """
-    if needs(case.method) != "gram":
-        return prune(engine.target, case, statistics), 1
     found, made = {}, 1
     for component, level in case.plan.items():
-        key = component, case.method, case.layers
+        key = component, case.methods[component], case.layers
+        if needs(key[1]) != "gram":
+            found[component] = prune_component(engine.target, *key, [level], statistics)[0]
+            continue
         if level not in engine.pruned.get(key, {}):
             ahead = engine.planned[engine.planned.index(case) :] if case in engine.planned else []
-            alike = [c for c in ahead if (c.method, c.layers) == (case.method, case.layers)]
-            levels = list(dict.fromkeys([level, *(c.plan[component] for c in alike if component in c.plan)]))
+            alike = [c for c in ahead if (component, c.methods.get(component), c.layers) == key]
+            levels = list(dict.fromkeys([level, *(c.plan[component] for c in alike)]))
             weights = [matrix(layer) for layer in prunable(engine.target.components[component], case.layers).values()]
             size = sum(weight.numel() * (weight.element_size() + 1) for weight in weights)
             levels = levels[: max(1, AHEAD // size)]

@@ -27,6 +27,11 @@ def needs(method: str) -> str | None:
     return None if method == DENSE else pruners.needs(method)
 
 
+def calibrated(case: Case) -> list[str]:
+    """Return the components of a case whose methods need a calibration."""
+    return [component for component, method in case.methods.items() if needs(method)]
+
+
 def prune(target: Target, case: Case, statistics: Statistics | None = None) -> Pruning:
     """Return component → layer → `Pruned` for a case; the target is not changed.
 
@@ -34,7 +39,7 @@ def prune(target: Target, case: Case, statistics: Statistics | None = None) -> P
     names the layer where a method refuses it.
     """
     return {
-        component: prune_component(target, component, case.method, case.layers, [level], statistics)[0]
+        component: prune_component(target, component, case.methods[component], case.layers, [level], statistics)[0]
         for component, level in case.plan.items()
     }
 
@@ -108,7 +113,7 @@ def rounding(target: Target, case: Case) -> dict[str, float]:
     found = {}
     for component, level in case.plan.items():
         weights = [matrix(layer) for layer in prunable(target.components[component], case.layers).values()]
-        kind = module_of(case.method).GROUP
+        kind = module_of(case.methods[component]).GROUP
         if isinstance(level, Pattern):
             found[component] = 0.0
             continue

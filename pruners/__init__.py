@@ -25,6 +25,11 @@ def module_of(method: str) -> Any:
 
 
 def needs(method: str) -> str | None:
-    """Return what of the calibration a method needs: None, "squares" or "gram". Raises KeyError for an unknown one."""
-    own: str | None = getattr(module_of(method), "NEEDS", None)
-    return own or ("squares" if METHODS[method][0] == "owl" else None)
+    """Return what of the calibration a method needs: None, "squares", or "gram", whose diagonal the squares are.
+
+    method: of several joined by "+" the most that one needs. Raises KeyError for an unknown one.
+    """
+    names = method.split("+")
+    wanted = {getattr(module_of(name), "NEEDS", None) for name in names}
+    wanted |= {"squares" for name in names if METHODS[name][0] == "owl"}
+    return next((need for need in ("gram", "squares") if need in wanted), None)

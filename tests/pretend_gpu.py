@@ -26,6 +26,8 @@ MOVES = (aten._to_copy, aten.to, aten.copy_, aten.copy)
 DIRECT = {Tensor.contiguous: aten.contiguous, Tensor.__invert__: aten.bitwise_not, Tensor.nonzero: aten.nonzero}
 # Methods that bring a value to Python.
 READ = (Tensor.tolist, Tensor.item, Tensor.__float__, Tensor.__int__, Tensor.__bool__, Tensor.__index__)
+# Functions that are made of other operations on a GPU, or of what looks for one.
+WHOLE = ("gru", "multi_head_attention_forward")
 # Operations that take indices and masks from the CPU, on a real GPU too.
 INDEXING = (aten.index, aten.index_put, aten.index_put_, aten._unsafe_index)
 
@@ -63,10 +65,9 @@ class OnGpu(Tensor):
         if func is Tensor.copy_:
             host(args[0]).copy_(host(args[1]))
             return args[0]
-        if func.__name__ == "gru":
-            # torch chooses another operation for it on a GPU.
-            same_device(func, args)
-            return placed(func(*host(args)), on_gpu=True)
+        if func.__name__ in WHOLE:
+            same_device(func, (args, kwargs))
+            return placed(func(*host(args), **host(kwargs or {})), on_gpu=True)
         if func is Tensor.__getitem__:
             on_gpu = isinstance(args[0], OnGpu)
             if not on_gpu and any(isinstance(index, OnGpu) and index.dim() for index in tree_leaves(args[1])):

@@ -70,7 +70,7 @@ def load(device: torch.device) -> Target:
             feature_extractor=None,
             requires_safety_checker=False,
         ).to(device)
-    digest = digests.of_value([SEED, UNET, TEXT_ENCODER, AUTOENCODER, torch.__version__])
+    digest = digests.of_value([SEED, UNET, TEXT_ENCODER, AUTOENCODER, torch.__version__.split("+")[0]])
     return wrap("sd2_untrained", pipeline, digest, device)
 
 

@@ -35,7 +35,7 @@ def noise(name: str, record: Record) -> float:
 
 def _solved(name: str, record: Record, table: Mapping[str, float]) -> float:
     method = record.case.split("-")[2]
-    if method not in METHODS or needs(method) != "gram":
+    if not all(name in METHODS for name in method.split("+")) or needs(method) != "gram":
         return 0.0
     measured = record.quality[name]
     return table[name] / measured.n if name == "composition" else table[name] * measured.se

@@ -10,6 +10,7 @@ import pytest
 from benchmarks.matrix import quality_cases
 from harness.case import Case
 from harness.errors import HarnessError
+from pruners.levels import Pattern
 
 
 @pytest.mark.parametrize(
@@ -19,6 +20,10 @@ from harness.errors import HarnessError
         (Case("scenes", "both", "magnitude", "linear", (0.475, 0.35)), "scenes-both-magnitude-linear-0.475+0.35"),
         (Case("scenes", "unet", "random", "all", (0.5,)), "scenes-unet-random-all-0.50"),
         (Case("scenes", "unet", "magnitude", "all", (1.0,)), "scenes-unet-magnitude-all-1.00"),
+        (
+            Case("scenes", "both", "owl_magnitude+magnitude", "linear", (0.475, 0.35)),
+            "scenes-both-owl_magnitude+magnitude-linear-0.475+0.35",
+        ),
         (Case("scenes"), "scenes-none-dense-none-0.00"),
         (
             Case("xl", "text_encoder+text_encoder_2", "magnitude", "all", (0.5, 0.25)),
@@ -44,6 +49,22 @@ def test_unknown_method_suggests_the_nearest() -> None:
 def test_both_wants_two_sparsities() -> None:
     with pytest.raises(HarnessError, match="wants 2 sparsities"):
         Case("scenes", "both", "magnitude", "all", (0.5,))
+
+
+def test_components_may_have_methods_of_their_own() -> None:
+    case = Case("t", "both", "wanda+magnitude", "all", (0.4, Pattern(2, 4)))
+    assert case.methods == {"text_encoder": "wanda", "unet": "magnitude"}
+    assert Case("t", "both", "wanda", "all", (0.4, 0.3)).methods == {"text_encoder": "wanda", "unet": "wanda"}
+    assert Case("t").methods == {}
+    for wrong, levels, said in (
+        ("wanda+wanda", (0.4, 0.3), "is written 'wanda'"),
+        ("wanda+magnitud", (0.4, 0.3), "did you mean magnitude"),
+        ("wanda+dense", (0.4, 0.3), "unknown method 'dense'"),
+        ("wanda+magnitude+random", (0.4, 0.3), "one method, or 2 joined by"),
+        ("magnitude+owl_wanda", (0.4, Pattern(2, 4)), "owl_wanda spreads a sparsity over layers"),
+    ):
+        with pytest.raises(HarnessError, match=said):
+            Case("t", "both", wrong, "all", levels)
 
 
 def test_components_are_written_in_one_way() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ import pytest
 from harness.__main__ import main
 from harness.case import Case
 from harness.measurement import Measurement
-from harness.record import Record
+from harness.record import Record, read_records
+from harness.report.curves import Scale, draw
 
 
 def run_file(path: Path, shift: float = 0.0) -> Path:
@@ -73,5 +75,26 @@ def test_curves(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["curves", str(source), "--out", str(out)]) == 0
     drawn = out.read_text()
     assert drawn.startswith("<svg") and "CLIP score" in drawn and "n = 64" in drawn
+    assert drawn.count('font-weight="bold">unet:') == 3 and ">magnitude<" in drawn
     assert main(["curves", str(source), "--layers", "linear", "--out", str(out)]) == 2
     assert "no case with the layers 'linear'" in capsys.readouterr().err
+
+
+def test_curves_have_a_row_per_component_and_a_line_per_method(tmp_path: Path) -> None:
+    one = read_records(run_file(tmp_path / "a.json"))
+    other = [
+        replace(r, case=Case("scenes", part, method, "all", (level,)).id, requested={part: level})
+        for r in one
+        if r.requested
+        for part, method in (("text_encoder", "owl_wanda"), ("unet", "sparsegpt"))
+        for level in r.requested.values()
+    ]
+    drawn = draw([*one, *other, replace(other[0], case="scenes-unet-wanda-all-2:4", requested={"unet": 0.5})])
+    assert [drawn.count(f'"bold">{part}:') for part in ("text_encoder", "unet")] == [3, 3]
+    assert drawn.count("<circle") == 3 * 5 * 3 and drawn.count(">owl_wanda<") == 1 and ">wanda<" not in drawn
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (0, 0.9), (-0.02, 0.93), (17, 143), (0, 9.9), (5, 5.00001)])
+def test_ticks_are_few_and_inside(low: float, high: float) -> None:
+    ticks = Scale(low, high, 0).ticks()
+    assert 3 <= len(ticks) <= 8 and all(low - 1e-6 <= tick <= high + 1e-6 for tick in ticks)

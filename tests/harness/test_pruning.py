@@ -48,6 +48,24 @@ def test_levels_pruned_in_advance_are_those_pruned_alone(engine: Engine) -> None
         assert (int(first, 16) ^ int(second, 16)).bit_count() <= 0.001 * 4 * len(first)
 
 
+def test_a_component_is_pruned_by_its_own_method_and_calibrated_only_where_that_wants_it() -> None:
+    engine = Engine("scenes", "cpu", 4, 4)
+    engine.planned = mixed = [
+        Case("scenes", "both", "owl_wanda+magnitude", "all", (0.5, 0.3)),
+        Case("scenes", "both", "sparsegpt+random", "all", (0.5, 0.3)),
+    ]
+    for case in mixed:
+        statistics = engine.statistics(case)
+        assert statistics and [*statistics] == ["text_encoder"]
+        found = _pruned(case, engine, statistics)[0]
+        assert found.keys() == case.methods.keys()
+        for component, method in case.methods.items():
+            alone = Case("scenes", component, method, "all", (case.requested[component],))
+            assert sketch({component: found[component]}) == sketch(prune(engine.target, alone, statistics))
+    assert engine.pruned.keys() == {("text_encoder", "sparsegpt", "all")}
+    assert rounding(engine.target, mixed[0]).keys() == {"text_encoder", "unet"}
+
+
 def test_no_more_levels_are_pruned_in_advance_than_there_is_room_for(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -127,7 +127,7 @@ def test_every_claim_rests_on_cases_of_the_grid() -> None:
         found = study_claims("m", denoiser)
         assert len(found) == claims and all(set(claim.cases) <= cases for claim in found)
         assert all(claim.target == "m" and claim.source == STUDY for claim in found)
-    assert len(study_cases("m", "unet")) == sum(map(len, GRID.values())) + len(BOTH)
+    assert len(study_cases("m", "unet")) == sum(map(len, GRID.values())) + 2 * len(BOTH)
 
 
 def test_a_claim_of_the_users_model_is_red_where_it_held_before() -> None:

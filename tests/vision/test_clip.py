@@ -17,6 +17,7 @@ from harness.quality.openclip import OpenClipJudge
 from harness.quality.scorers import load_scorer
 from harness.quality.vision import ClipJudge, Judge, open_all
 from harness.quality.vision import pictures as files_of
+from tests.pretend_gpu import pretend_gpu
 from tests.vision.networks import ARCHITECTURE
 
 CPU = torch.device("cpu")
@@ -32,6 +33,15 @@ def judges(place: Path) -> tuple[Judge, Judge]:
 @pytest.fixture(scope="module")
 def images(pictures: tuple[Path, Path]) -> Tensor:
     return torch.stack(open_all(files_of(pictures[0])[:12]))
+
+
+def test_on_a_gpu(place: Path, judges: tuple[Judge, Judge], images: Tensor) -> None:
+    for name, judge in zip(
+        (f"open_clip:{ARCHITECTURE}:{place}/clip.safetensors", f"{place}/clip"), judges, strict=True
+    ):
+        with pretend_gpu():
+            found = load_scorer(name, torch.device("cuda", 0)).look(images[:4], CAPTIONS)
+        assert torch.allclose(found.clip, judge.look(images[:4], CAPTIONS).clip, rtol=1e-4, atol=1e-3)
 
 
 def test_open_clip_and_transformers_agree_on_the_same_network(judges: tuple[Judge, Judge], images: Tensor) -> None:

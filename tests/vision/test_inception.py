@@ -20,6 +20,7 @@ from harness.quality.fid import between, fid, reference, summarise
 from harness.quality.inception import Inception
 from harness.quality.vision import open_all
 from harness.quality.vision import pictures as files_of
+from tests.pretend_gpu import pretend_gpu
 
 CPU = torch.device("cpu")
 
@@ -27,6 +28,13 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def extractor(place: Path) -> Inception:
     return Inception(place / "inception.pth", CPU)
+
+
+def test_on_a_gpu(place: Path, pictures: tuple[Path, Path], extractor: Inception) -> None:
+    images = open_all(files_of(pictures[0])[:2])
+    with pretend_gpu():
+        found = Inception(place / "inception.pth", torch.device("cuda", 0)).features(images)
+    assert torch.allclose(found, extractor.features(images), rtol=1e-4, atol=1e-5)
 
 
 def test_fid_and_kid_equal_torchmetrics_and_torch_fidelity(
