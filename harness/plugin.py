@@ -19,6 +19,7 @@ from pruners import METHODS
 if TYPE_CHECKING:
     from harness.engine import Engine
     from harness.record import Record
+    from harness.report.page import Result
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -41,8 +42,7 @@ class Session:
         option = config.option
         self.report = Path(option.report or config.rootpath / "prunegate-report").absolute()
         self.baselines = Path(option.baselines or config.rootpath / "baselines.json").absolute()
-        self.results: list[tuple[Record, str]] = []
-        self.red: list[Record] = []
+        self.results: list[Result] = []
         self.latencies: list[dict[str, Any]] = []
         self.notes: dict[str, int] = {}
         self.warnings: list[str] = []
@@ -266,6 +266,7 @@ def _remember(ours: Session, report: pytest.TestReport, facts: dict[str, Any]) -
         ours.latencies.append(facts)
         return
     from harness.record import Record
+    from harness.report.page import Result
     from harness.report.terminal import case_line
 
     record = Record.from_json(facts["record"])
@@ -274,9 +275,7 @@ def _remember(ours: Session, report: pytest.TestReport, facts: dict[str, Any]) -
     ours.captions[target] = facts["captions"]
     if facts["dense"]:
         ours.dense[target] = Record.from_json(facts["dense"])
-    ours.results.append((record, facts["verdict"]))
-    if facts["red"]:
-        ours.red.append(record)
+    ours.results.append(Result(record, facts["verdict"], facts["reason"], facts["red"]))
     ours.line(case_line(record, facts["verdict"]))
 
 
@@ -310,17 +309,19 @@ def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pyte
         )
     if ours is None or not (ours.results or ours.latencies):
         return
-    from harness import closing
+    from harness import closing, files
+    from harness.report.page import page
     from harness.report.terminal import tables
 
     terminalreporter.section("pruning")
-    for line in tables(ours.results, ours.dense):
+    for line in tables([(result.record, result.verdict) for result in ours.results], ours.dense):
         terminalreporter.write_line(line)
     for note, cases in ours.notes.items():
         terminalreporter.write_line(f"\nof {cases} cases {note}")
     for warning in ours.warnings:
         terminalreporter.write_line(f"WARNING: {warning}", yellow=True)
-    records = [record for record, _ in ours.results]
+    records = [result.record for result in ours.results]
+    red = [result.record for result in ours.results if result.red]
     try:
         if config.option.update_baselines and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
             reason = config.option.baseline_reason
@@ -328,15 +329,17 @@ def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pyte
                 terminalreporter.write_line(line)
         elif config.option.update_baselines:
             terminalreporter.write_line("\nthe run did not come to its end: the baselines are as they were")
-        if ours.red:
-            path = closing.candidate(ours.baselines, ours.red, ours.workloads, ours.report)
+        if red:
+            path = closing.candidate(ours.baselines, red, ours.workloads, ours.report)
             terminalreporter.write_line(
-                f"\nwhat the baselines of the {len(ours.red)} red cases would become: {os.path.relpath(path)}"
+                f"\nwhat the baselines of the {len(red)} red cases would become: {os.path.relpath(path)}"
             )
-            first = ours.red[0].case
-            terminalreporter.write_line(f"to see the pictures: pytest benchmarks -k '{first}' --images pictures")
+            terminalreporter.write_line(f"to see the pictures: pytest benchmarks -k '{red[0].case}' --images pictures")
         for path in closing.contact_sheets(records, ours.dense, ours.captions, ours.report):
             terminalreporter.write_line(f"contact sheet: {os.path.relpath(path)}")
+        path = ours.report / "index.html"
+        files.write(path, page(ours.results, ours.latencies, ours.dense, ours.captions))
+        terminalreporter.write_line(f"report: {os.path.relpath(path)}")
     except HarnessError as error:
         terminalreporter.write_line(f"ERROR: {error}", red=True)
         terminalreporter._session.exitstatus = pytest.ExitCode.INTERNAL_ERROR

@@ -28,7 +28,8 @@ def head(kid: bool) -> str:
 
 def figure(m: Measurement, decimals: int) -> str:
     """Return "value ± standard error"."""
-    return f"{m.value:.{decimals}f} ± {m.se:.{decimals}f}"
+    # Adding nothing makes a rounded -0 a 0.
+    return f"{round(m.value, decimals) + 0.0:.{decimals}f} ± {m.se:.{decimals}f}"
 
 
 def zeros(record: Record) -> str:
