@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,19 @@ from torch import Tensor
 from harness import digests
 from harness.clock import Clock
 from harness.errors import HarnessError
-from harness.quality.generate import sample
+from harness.quality.generate import out_of_memory, sample
 from harness.surgery.calibrate import Collector, collecting
 from harness.surgery.layers import matrix, prunable
 from harness.targets.base import Target
 from pruners.types import LayerStats
 
 PADDING = ("counted", "dropped")
+# Of the largest Gram matrix, at most at once: its sum with the next, or its factor.
+COPIES = 3
+
+
+class NoRoom(HarnessError):
+    """What a calibration collects does not fit into memory."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,20 @@ class Calibration:
 
     about: dict[str, Any]
     components: dict[str, dict[str, LayerStats]]
+
+    def on_cpu(self) -> Calibration:
+        """Return the same on the CPU, or as it is where that has no room: a GPU's memory is for pictures."""
+        every = {id(stats): stats for by_layer in self.components.values() for stats in by_layer.values()}
+        size = sum(s.squares.nbytes + (s.gram.nbytes if s.gram is not None else 0) for s in every.values())
+        free = available(torch.device("cpu"))
+        if free is None or size > free / 2:
+            return self
+        moved = {
+            key: replace(s, squares=s.squares.cpu(), gram=s.gram.cpu() if s.gram is not None else None)
+            for key, s in every.items()
+        }
+        components = {c: {n: moved[id(s)] for n, s in by_layer.items()} for c, by_layer in self.components.items()}
+        return replace(self, components=components)
 
 
 def calibrate(
@@ -53,8 +73,9 @@ def calibrate(
     The U-Net sees what it sees when it samples: every step, with and without the caption where guidance is on, both
     counted. The text encoder sees the captions and the empty text of guidance; its padding tokens are "counted", as in
     the reference study, or "dropped". A first pass over one caption finds out which layers share an input, so that what
-    the Gram matrices will take is known, and checked, before any is allocated. Raises HarnessError where that is not
-    there, and for no captions.
+    the Gram matrices will take is known, and checked, before any is allocated. A batch of captions that does not fit
+    into memory is halved, and all begin anew. Raises NoRoom where there is no memory for the Gram matrices or a single
+    caption, HarnessError for no captions.
     """
     if padding not in PADDING:
         raise HarnessError(f"padding is {padding!r}, wanted one of {', '.join(PADDING)}")
@@ -90,7 +111,8 @@ def calibrate(
     with ExitStack() as stack:
         found = eyes(False, stack)
         try:
-            _run(target, components, captions[:1], 1)
+            if not _fits(target, components, captions[:1], 1):
+                raise _no_room_for_one(target)
         except (TypeError, ValueError, AttributeError, NotImplementedError) as error:
             raise HarnessError(
                 f"{type(target.pipeline).__name__} cannot be calibrated ({error}); "
@@ -100,14 +122,21 @@ def calibrate(
         needed = {name: gram_bytes(collector.widths) for name, collector in found.items()}
         for name, size in needed.items():
             progress(f"the Gram matrices of {name} take {size / 1e9:.2f} GB")
-        check_room(sum(needed.values()), target.device, " and ".join(needed))
-    with ExitStack() as stack:
-        found = eyes(True, stack)
-        clock = Clock(len(captions))
-        for first in range(0, len(captions), batch_size):
-            clock.begin(first)
-            progress(f"calibrating, {first}/{len(captions)} captions{clock.left(first)}")
-            _run(target, components, captions[first : first + batch_size], target.protocol.num_inference_steps)
+        largest = max((gram_bytes([width]) for seen in found.values() for width in seen.widths), default=0)
+        # Adding up and factoring make copies, of one layer at a time.
+        check_room(sum(needed.values()) + COPIES * largest, target.device, " and ".join(needed))
+    while True:
+        with ExitStack() as stack:
+            found = eyes(True, stack)
+            if _collected(target, components, captions, batch_size, progress):
+                break
+        found.clear()
+        if batch_size == 1:
+            raise _no_room_for_one(target)
+        batch_size //= 2
+        progress(f"out of memory: calibrating on batches of {batch_size}")
+        if target.device.type == "cuda":
+            torch.cuda.empty_cache()
     about = {
         "target": target.name,
         "model": target.digest,
@@ -121,6 +150,34 @@ def calibrate(
     return Calibration(
         about, {c: {name: seen.found[slot] for name, slot in seen.slots.items()} for c, seen in found.items()}
     )
+
+
+def _no_room_for_one(target: Target) -> NoRoom:
+    return NoRoom(f"there is not enough memory on {target.device} to calibrate on one caption at a time")
+
+
+def _collected(
+    target: Target, components: Sequence[str], captions: Sequence[str], batch_size: int, progress: Callable[[str], None]
+) -> bool:
+    """Run all captions; return False where memory was not enough."""
+    clock = Clock(len(captions))
+    for first in range(0, len(captions), batch_size):
+        clock.begin(first)
+        progress(f"calibrating, {first}/{len(captions)} captions{clock.left(first)}")
+        if not _fits(target, components, captions[first : first + batch_size], target.protocol.num_inference_steps):
+            return False
+    return True
+
+
+def _fits(target: Target, components: Sequence[str], captions: Sequence[str], steps: int) -> bool:
+    """Run a batch; return False where memory was not enough."""
+    try:
+        _run(target, components, captions, steps)
+    except RuntimeError as error:
+        if out_of_memory(error):
+            return False
+        raise
+    return True
 
 
 @torch.inference_mode()
@@ -166,10 +223,10 @@ def gram_bytes(widths: list[int]) -> int:
 
 
 def check_room(needed: int, device: torch.device, component: str) -> None:
-    """Raise HarnessError where fewer than `needed` bytes are free on the device, before anything is allocated."""
+    """Raise NoRoom where fewer than `needed` bytes are free on the device, before anything is allocated."""
     free = available(device)
     if free is not None and needed > free:
-        raise HarnessError(
+        raise NoRoom(
             f"the Gram matrices of {component} need {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free on {device}; "
             "choose a method without them (wanda, magnitude), fewer layers (linear), or a machine with more memory"
         )

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from harness import digests
-from harness.calibration import Calibration, calibrate
+from harness.calibration import Calibration, NoRoom, calibrate
 from harness.case import Case
 from harness.errors import HarnessError
 from harness.pruning import Statistics, calibrated, needs
@@ -33,6 +33,7 @@ from pruners.types import Pruned
 
 # Enough that every layer but the time embeddings' sees far more rows than it has inputs.
 CALIBRATION_CAPTIONS = 32
+CALIBRATION_BATCH = 16
 
 
 def calibration_captions() -> list[str]:
@@ -137,19 +138,30 @@ class Engine:
     def statistics(self, case: Case) -> Statistics | None:
         """Return component → layer → calibration statistics, None where the case's method wants none.
 
-        They are taken once, of no more than this case and those that are to come want: Gram matrices are large.
+        They are taken once, of no more than this case and those that are to come want: Gram matrices are large. Where
+        that does not fit into memory, of what this case wants. From a GPU they are moved to the CPU where it has room.
         """
         if needs(case.method) is None:
             return None
         if self._calibration is None or not _covers(self._calibration, case):
             cases = {case, *self._calibrated, *(c for c in self.planned if needs(c.method))}
-            parts = [name for name in self.target.components if any(name in calibrated(c) for c in cases)]
-            layers = "all" if any(c.layers == "all" for c in cases) else case.layers
-            gram = any(needs(c.method) == "gram" for c in cases)
-            captions = self.calibration_captions()
-            self._calibration, self._calibrated = None, cases
-            self._calibration = calibrate(self.target, parts, layers, captions, gram, progress=self.progress)
+            self._calibration, self._calibrated = None, set()
+            try:
+                found = self._calibrate(cases)
+            except NoRoom:
+                # What all want at once need not be what this one wants.
+                cases = {case}
+                found = self._calibrate(cases)
+            self._calibration, self._calibrated = found if self.device.type == "cpu" else found.on_cpu(), cases
         return self._calibration.components
+
+    def _calibrate(self, cases: set[Case]) -> Calibration:
+        parts = [name for name in self.target.components if any(name in calibrated(case) for case in cases)]
+        layers = "all" if any(case.layers == "all" for case in cases) else "linear"
+        gram = any(needs(case.method) == "gram" for case in cases)
+        size = min(CALIBRATION_BATCH, self.batch_size)
+        captions = self.calibration_captions()
+        return calibrate(self.target, parts, layers, captions, gram, batch_size=size, progress=self.progress)
 
     def calibration_captions(self) -> list[str]:
         """Return the captions that statistics are taken on."""

@@ -84,7 +84,9 @@ class ExternalEngine(Engine):
         dtype = None if self.source.dtype is None else getattr(torch, self.source.dtype)
         if self.folder is None:
             found = built(self.name, self.device)
-            found.pipeline.to(dtype or found.dtype)
+            for module in (part for part in found.pipeline.components.values() if isinstance(part, torch.nn.Module)):
+                # Not the pipeline's own `to`, which warns of layers that may have to stay in float32, and has none.
+                torch.nn.Module.to(module, dtype or found.dtype)
         else:
             found = load(self.folder, self.device, dtype)
         if self.source.channels_last:

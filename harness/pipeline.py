@@ -8,16 +8,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from harness.case import Case
 from harness.cost.memory import parameter_bytes, peak_memory
 from harness.engine import Engine
+from harness.errors import HarnessError
 from harness.measurement import Measurement, averaged, mean
 from harness.pruning import Statistics, needs, prune_component, rounding
 from harness.quality.drift import drift
 from harness.quality.fid import between, resampled
-from harness.quality.generate import Pictures, generate
+from harness.quality.generate import Pictures, generate, out_of_memory
 from harness.quality.judging import Seen
 from harness.quality.kid import kid
 from harness.quality.prompts import Prompts
@@ -25,6 +27,7 @@ from harness.record import REUSED, Record
 from harness.report.pictures import ACROSS
 from harness.surgery.layers import matrix, prunable
 from harness.surgery.masks import Pruning, census, keep_digest, masked, sketch, weights_digest
+from pruners.types import Pruned
 
 # Bytes of pruned weights and masks that are made in advance; at true size a level takes 2.6 GB in half precision.
 AHEAD = 6 * 10**9
@@ -77,7 +80,14 @@ def pruned(case: Case, engine: Engine) -> Iterator[Facts]:
     statistics = engine.statistics(case)
     engine.progress("pruning")
     start = time.perf_counter()
-    pruning, levels = _pruned(case, engine, statistics)
+    try:
+        pruning, levels = _pruned(case, engine, statistics)
+    except RuntimeError as error:
+        if out_of_memory(error):
+            raise HarnessError(
+                f"there is not enough memory on {engine.device} to prune by {case.method}; choose fewer layers (linear)"
+            ) from error
+        raise
     # Levels that were pruned together share the time; the case that came first would bear it all.
     seconds = (time.perf_counter() - start) / levels
     # The masks of methods without data are the same everywhere; those with data move with the rounding of sums.
@@ -164,6 +174,10 @@ def _made(engine: Engine, facts: Facts, prompts: Prompts | None) -> tuple[Pictur
     return made, Cost(seconds, peak.megabytes, peak.of, round(peak.tensors, 3))
 
 
+def _on(layers: dict[str, Pruned], device: torch.device | str) -> dict[str, Pruned]:
+    return {name: Pruned(one.keep.to(device), one.weight.to(device)) for name, one in layers.items()}
+
+
 def _pruned(case: Case, engine: Engine, statistics: Statistics | None) -> tuple[Pruning, int]:
     """Prune; where a method works on all levels at once, take those that other cases of the session will ask for.
 
@@ -183,8 +197,10 @@ def _pruned(case: Case, engine: Engine, statistics: Statistics | None) -> tuple[
             size = sum(weight.numel() * (weight.element_size() + 1) for weight in weights)
             levels = levels[: max(1, AHEAD // size)]
             made = max(made, len(levels))
+            # Two at most are kept, on the CPU: cases follow each other by component, and `both` has two.
+            engine.pruned = dict([*engine.pruned.items()][-1:])
             together = prune_component(engine.target, *key, levels, statistics)
-            # Two at most are kept: cases follow each other by component, and `both` has two.
-            engine.pruned = dict([*engine.pruned.items()][-1:]) | {key: dict(zip(levels, together, strict=True))}
-        found[component] = engine.pruned[key][level]
+            engine.pruned[key] = {name: _on(one, "cpu") for name, one in zip(levels, together, strict=True)}
+            del together
+        found[component] = _on(engine.pruned[key][level], engine.device)
     return found, made

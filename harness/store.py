@@ -32,6 +32,7 @@ AFTER = (
     "verdict",
     "report/terminal.py",
     "report/curves.py",
+    "report/page.py",
     "plugin.py",
     "options.py",
     "gate.py",
@@ -147,14 +148,17 @@ class Batches:
         self.folder, self.used = folder, False
 
     def get(self, first: int, count: int) -> Pictures | None:
-        """Return a batch, or None where it is not there or damaged."""
-        try:
-            found = load((self.folder / f"{first}-{count}.safetensors").read_bytes())
-            made = Pictures(found["images"], found["degenerate"], count)
-        except (OSError, KeyError, SafetensorError):
-            return None
-        self.used = True
-        return made
+        """Return the largest batch of up to `count` pictures, or None where there is none that is not damaged."""
+        sizes = [int(path.stem.partition("-")[2]) for path in self.folder.glob(f"{first}-*.safetensors")]
+        for size in sorted((size for size in sizes if size <= count), reverse=True):
+            try:
+                found = load((self.folder / f"{first}-{size}.safetensors").read_bytes())
+                made = Pictures(found["images"], found["degenerate"], size)
+            except (OSError, KeyError, SafetensorError):
+                continue
+            self.used = True
+            return made
+        return None
 
     def put(self, first: int, made: Pictures) -> None:
         """Keep a batch. Raises HarnessError where it cannot be written."""

@@ -7,6 +7,9 @@ from torch import Tensor
 
 from pruners.types import LayerStats
 
+# Numbers that are squared and summed at once.
+PART = 2**25
+
 
 def collect(rows: Tensor, gram: bool) -> LayerStats:
     """Return the statistics of input rows `[rows, in]`, or `[groups, rows, in]` for a grouped convolution.
@@ -15,7 +18,16 @@ def collect(rows: Tensor, gram: bool) -> LayerStats:
     """
     grouped = rows if rows.dim() == 3 else rows[None]
     wide = grouped.to(working(grouped.dtype))
-    return LayerStats(grouped.shape[1], wide.square().sum(1, dtype=torch.float64), wide.mT @ wide if gram else None)
+    return LayerStats(grouped.shape[1], sum_of_squares(wide, 1), wide.mT @ wide if gram else None)
+
+
+def sum_of_squares(x: Tensor, dim: int) -> Tensor:
+    """Return the float64 sum of squares over a dimension, a part at a time: a GPU copies what it sums in float64."""
+    parts = torch.split(x, max(1, PART * x.shape[dim] // max(1, x.numel())), dim)
+    total: Tensor = parts[0].square().sum(dim, dtype=torch.float64)
+    for part in parts[1:]:
+        total += part.square().sum(dim, dtype=torch.float64)
+    return total
 
 
 def merge(first: LayerStats, second: LayerStats) -> LayerStats:

@@ -38,7 +38,7 @@ class Kept(Protocol):
     used: bool
 
     def get(self, first: int, count: int) -> Pictures | None:
-        """Return the pictures of so many captions from that one on, or None."""
+        """Return the pictures of up to so many captions from that one on, or None."""
 
     def put(self, first: int, made: Pictures) -> None:
         """Keep a batch."""
@@ -105,9 +105,10 @@ def generate(
     clock = Clock(total * steps)
     first = 0
     while first < total:
-        texts = list(captions[first : first + batch_size])
-        part = slice(first, first + len(texts))
-        found = kept.get(first, len(texts)) if kept else None
+        # Of whatever size: a run that was killed may have had room for other batches.
+        found = kept.get(first, total - first) if kept else None
+        size = min(batch_size, total - first) if found is None else len(found.images)
+        texts, part = list(captions[first : first + size]), slice(first, first + size)
         if found is None:
             clock.begin(first * steps)
 
@@ -142,6 +143,8 @@ def _batch(
     target: Target, texts: list[str], starts: Tensor, prompts: Prompts | None, told: Callable[..., State]
 ) -> Tensor | None:
     """Return the pictures of a batch as the pipeline gives them, on the CPU, or None where memory was not enough."""
+    decoder = getattr(target.pipeline, "vae", None)
+    dtype = decoder.dtype if decoder is not None else None
     try:
         made: Tensor = target.pipeline(
             **(prompts.arguments(texts) if prompts else {"prompt": texts}),
@@ -153,9 +156,12 @@ def _batch(
             callback_on_step_end=told,
         ).images.cpu()
     except RuntimeError as error:
-        if out_of_memory(error):
-            return None
-        raise
+        if not out_of_memory(error):
+            raise
+        if decoder is not None:
+            # Stable Diffusion XL decodes in float32, and leaves the decoder so when it is interrupted.
+            decoder.to(dtype)
+        return None
     return made
 
 
@@ -166,5 +172,7 @@ def out_of_memory(error: RuntimeError) -> bool:
         "CUDA error: out of memory",
         "CUBLAS_STATUS_ALLOC_FAILED",
         "CUDNN_STATUS_ALLOC_FAILED",
+        # What cuDNN says where no algorithm's workspace fits.
+        "unable to find an engine to execute",
     )
     return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in said)

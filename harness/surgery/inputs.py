@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pruners.stats import collect, working
+from pruners.stats import collect, sum_of_squares, working
 from pruners.types import LayerStats
 
 
@@ -42,7 +41,7 @@ def statistics(layer: nn.Module, x: Tensor, gram: bool) -> LayerStats:
         return collect(rows(layer, x), gram)
     x = x.to(working(x.dtype))
     # Taking patches is linear, so the squares of all pictures can be summed up before it.
-    squares = _patches(layer, x.square().sum(0, keepdim=True, dtype=torch.float64))
+    squares = _patches(layer, sum_of_squares(x, 0)[None])
     product = None
     if gram and _shifts_pay(layer, x):
         product = gram_by_shifts(x)[None]

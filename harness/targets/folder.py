@@ -34,12 +34,14 @@ def load(folder: Path, device: torch.device, dtype: torch.dtype | None = None) -
     if not weights:
         raise HarnessError(f"{folder} has no safetensors files; save the pipeline with safe_serialization=True")
     check_weights(folder)
-    dtype = dtype or _stored_dtype(weights)
+    variant = _variant(weights)
+    dtype = dtype or _stored_dtype(weights, variant)
     try:
         pipeline = DiffusionPipeline.from_pretrained(
             folder,
             dtype=dtype,
             use_safetensors=True,
+            variant=variant,
             local_files_only=True,
             low_cpu_mem_usage=find_spec("accelerate") is not None,
         ).to(device)
@@ -72,10 +74,11 @@ def _contents(folder: Path) -> dict[str, str]:
     The files of other components, variants that lie beside the weights, and who saved a config make no difference.
     """
     listed = json.loads((folder / "model_index.json").read_text())
+    variant = _variant(sorted(folder.rglob("*.safetensors")))
     parts = sorted(folder / name for name, kind in listed.items() if isinstance(kind, list) and kind[0])
     paths = [folder / "model_index.json"]
     for part in parts:
-        paths += _plain(sorted(part.glob("*.safetensors")))
+        paths += _loaded(sorted(part.glob("*.safetensors")), variant)
         paths += sorted(path for path in part.glob("*") if path.suffix in (".json", ".txt", ".model"))
     return {path.relative_to(folder).as_posix(): _digest(path) for path in paths}
 
@@ -86,15 +89,30 @@ def _digest(path: Path) -> str:
     return digests.of_value({k: v for k, v in json.loads(path.read_text()).items() if k not in _WRITER})
 
 
-def _plain(weights: list[Path]) -> list[Path]:
-    """Return files without a variant such as `model.fp16.safetensors`, which is not loaded where the plain one is."""
-    return [path for path in weights if "." not in path.stem] or weights
+def _loaded(weights: list[Path], variant: str | None) -> list[Path]:
+    """Return which of one component's files are loaded: those of the variant, else those without one."""
+    ours = [path for path in weights if variant and _variant_of(path) == variant]
+    return ours or [path for path in weights if not _variant_of(path)] or weights
 
 
-def _stored_dtype(weights: list[Path]) -> torch.dtype:
+def _variant_of(path: Path) -> str:
+    """Return "fp16" for `model.fp16.safetensors` and `model.fp16-00001-of-00002.safetensors`, "" without a variant."""
+    return path.stem.partition(".")[2].partition("-")[0]
+
+
+def _variant(weights: list[Path]) -> str | None:
+    """Return the variant that diffusers is to load: that of a component without plain weights; None: no such one."""
+    variants: dict[Path, set[str]] = {}
+    for path in weights:
+        variants.setdefault(path.parent, set()).add(_variant_of(path))
+    wanted = [min(found) for found in variants.values() if "" not in found]
+    return wanted[0] if wanted else None
+
+
+def _stored_dtype(weights: list[Path], variant: str | None) -> torch.dtype:
     """Return the dtype of the first tensor of the U-Net's or transformer's file, or without either of the first's."""
-    plain = _plain(weights)
-    path = next((p for p in plain if p.parent.name in ("unet", "transformer")), plain[0])
+    denoiser = [path for path in weights if path.parent.name in ("unet", "transformer")]
+    path = _loaded(denoiser or weights, variant)[0]
     with safe_open(path, "pt") as stream:
         name = next(iter(stream.keys()))
         dtype: torch.dtype = stream.get_tensor(name).dtype
@@ -113,5 +131,12 @@ def wrap(name: str, pipeline: Any, digest: str, device: torch.device) -> Target:
             f"{name} is a {type(pipeline).__name__} with {', '.join(components) or 'nothing'} to prune, wanted a text "
             "encoder, and a unet or a transformer: it is no text-to-image pipeline"
         )
+    found = Target(name, pipeline, components, PROTOCOL, digest, device)
+    lacking = [key for key in ("in_channels", "sample_size") if not isinstance(found.denoiser.config.get(key), int)]
+    if lacking:
+        raise HarnessError(
+            f"{name} is a {type(pipeline).__name__}, whose {type(found.denoiser).__name__} has no {lacking[0]}: its "
+            "latents are laid out in a way that is not known here; Stable Diffusion 1.x, 2.x, XL and 3 are"
+        )
     pipeline.set_progress_bar_config(disable=True)
-    return Target(name, pipeline, components, PROTOCOL, digest, device)
+    return found

@@ -33,7 +33,7 @@ UPDATE = '`pytest benchmarks --update-baselines --baseline-reason "why"`'
 # What figures of memory and latency are compared within: other versions or batches need other amounts.
 PROFILE = ("device", "torch", "diffusers", "transformers", "batch_size")
 # Known of pipelines of the user's alone.
-PROFILE_OF_FOLDERS = ("memory_format", "attention")
+PROFILE_OF_FOLDERS = ("dtype", "memory_format", "attention")
 _SIDECAR = re.compile(r".+\.[0-9a-f]{16}\.json")
 
 

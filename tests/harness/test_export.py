@@ -158,7 +158,7 @@ def test_the_plain_file_decides_the_dtype_beside_a_variant(tmp_path: Path) -> No
     (tmp_path / "unet").mkdir()
     for name, dtype in (("model.fp16", torch.float16), ("model", torch.float32)):
         save_file({"weight": torch.zeros(2, dtype=dtype)}, tmp_path / "unet" / f"{name}.safetensors")
-    assert folder._stored_dtype(sorted(tmp_path.rglob("*.safetensors"))) == torch.float32
+    assert folder._stored_dtype(sorted(tmp_path.rglob("*.safetensors")), None) == torch.float32
 
 
 @pytest.mark.parametrize(

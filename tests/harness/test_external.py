@@ -66,6 +66,74 @@ def test_captions_that_are_wanted_for_calibration_are_missed_before_anything_is_
         engine.warm_up()
 
 
+def test_what_does_not_fit_for_all_cases_is_calibrated_for_one(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = made(source, 4)
+    wanda, solved = (Case("tiny", "unet", method, "all", (0.5,)) for method in ("wanda", "sparsegpt"))
+    text = Case("tiny", "text_encoder", "owl_wanda", "all", (0.5,))
+    engine.planned = [wanda, solved, text]
+    monkeypatch.setattr("harness.calibration.available", lambda device: 10**4)
+    statistics = engine.statistics(wanda)
+    assert statistics is not None and [*statistics] == ["unet"]
+    assert all(layer.gram is None for layer in statistics["unet"].values())
+    assert run(text, engine).record.exact["components"]["text_encoder"]["sparsity_targeted"] > 0.4
+    with pytest.raises(HarnessError, match="choose a method without them"):
+        engine.statistics(solved)
+    monkeypatch.undo()
+    assert engine.statistics(solved)["unet"] is not None  # type: ignore[index]
+
+
+def test_statistics_go_to_the_cpu_where_it_has_room(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = made(source, 4)
+    engine.statistics(Case("tiny", "unet", "sparsegpt", "all", (0.5,)))
+    taken = engine._calibration
+    assert taken is not None
+    moved = taken.on_cpu()
+    shared = {name: id(stats) for name, stats in taken.components["unet"].items()}
+    assert len(set(shared.values())) == len({id(stats) for stats in moved.components["unet"].values()}) < len(shared)
+    assert all(torch.equal(s.gram, moved.components["unet"][n].gram) for n, s in taken.components["unet"].items())
+    monkeypatch.setattr("harness.calibration.available", lambda device: 10**4)
+    assert taken.on_cpu() is taken
+
+
+def limit(monkeypatch: pytest.MonkeyPatch, kind: type, most: int, said: str = "CUDA out of memory") -> list[int]:
+    """Have a pipeline run out of memory with more than `most` captions; return what it is called with."""
+    call, seen = kind.__call__, []
+
+    def limited(self: object, latents: torch.Tensor, **more: object) -> object:
+        seen.append(len(latents))
+        if len(latents) > most:
+            raise torch.OutOfMemoryError(said)
+        return call(self, latents=latents, **more)
+
+    monkeypatch.setattr(kind, "__call__", limited)
+    return seen
+
+
+def test_calibration_halves_its_batches(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = Case("tiny", "unet", "wanda", "all", (0.5,))
+    wanted = made(source, 4, 8).statistics(case)
+    engine = made(source, 4, 8)
+    seen = limit(monkeypatch, type(engine.target.pipeline), 2)
+    statistics = engine.statistics(case)
+    assert seen[:4] == [1, 8, 4, 2] and wanted is not None and statistics is not None
+    for name, layer in statistics["unet"].items():
+        assert layer.rows == wanted["unet"][name].rows
+        torch.testing.assert_close(layer.squares, wanted["unet"][name].squares, rtol=1e-4, atol=1e-6)
+    limit(monkeypatch, type(engine.target.pipeline), 0)
+    with pytest.raises(HarnessError, match="not enough memory"):
+        made(source, 4, 2).statistics(case)
+
+
+def test_too_little_memory_to_prune_is_one_message(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("pruners.magnitude.prune", full)
+    engine = made(source, 4)
+    with pytest.raises(HarnessError, match="not enough memory on cpu to prune by magnitude"):
+        run(Case("tiny", "unet", "magnitude", "all", (0.5,)), engine)
+
+
 def test_what_a_run_needed_that_did_not_fit_is_not_kept(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = made(source, 4, 4)
     kind = type(engine.target.pipeline)

@@ -90,6 +90,10 @@ def test_a_killed_run_repeats_the_batch_in_flight_alone(engine: Engine, tmp_path
     third = Batches(tmp_path / "key")
     generate(engine.target, captions, 2, quiet, third)
     assert third.used and not Batches(tmp_path / "other").get(0, 2)
+    # With room for other batches than before, those that are there are taken all the same.
+    fourth = Batches(tmp_path / "key")
+    assert torch.equal(generate(engine.target, captions, 5, quiet, fourth).images, whole.images) and fourth.used
+    assert fourth.get(0, 1) is None
 
 
 def test_a_batch_without_room_is_halved(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ import torch
 from harness.__main__ import main
 from harness.calibration import calibrate
 from harness.case import Case, selection
+from harness.errors import HarnessError
 from harness.pruning import prune
 from harness.quality.generate import generate, sample
 from harness.quality.prompts import Prompts
@@ -173,6 +175,48 @@ def test_half_precision_is_calibrated_and_makes_pictures(saved: tuple[str, Path]
     statistics = calibrate(target, list(target.components), "all", CAPTIONS[:1], gram=False).components
     assert statistics.keys() == target.components.keys()
     assert generate(target, CAPTIONS[:1], 1, lambda _: None).images.shape == (1, 3, 16, 16)
+
+
+def test_weights_that_are_there_as_a_variant_only(tmp_path: Path) -> None:
+    pipeline = seeded("sd2").to(torch.float16)
+    pipeline.save_pretrained(tmp_path / "plain", safe_serialization=True)
+    pipeline.save_pretrained(tmp_path / "variant", safe_serialization=True, variant="fp16")
+    assert not (tmp_path / "variant" / "unet" / "diffusion_pytorch_model.safetensors").exists()
+    plain, found = (load(tmp_path / name, CPU) for name in ("plain", "variant"))
+    assert found.dtype == torch.float16 and set(found.components) == set(plain.components)
+    state = plain.denoiser.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in found.denoiser.state_dict().items())
+    # A plain text encoder beside it makes no difference: diffusers takes the variant where there is one.
+    before = found.digest
+    plain.pipeline.text_encoder.float().save_pretrained(tmp_path / "variant" / "text_encoder")
+    assert load(tmp_path / "variant", CPU).digest == before
+
+
+def test_latents_that_are_laid_out_otherwise_are_refused() -> None:
+    pipeline = SimpleNamespace(unet=torch.nn.Linear(2, 2), text_encoder=torch.nn.Linear(2, 2))
+    pipeline.unet.config = {"in_channels": 4}
+    with pytest.raises(HarnessError, match="whose Linear has no sample_size"):
+        wrap("flux", pipeline, "digest", CPU)
+
+
+def test_a_decoder_that_ran_out_of_memory_is_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seeded("sdxl").to(torch.float16).save_pretrained(tmp_path, safe_serialization=True)
+    found = load(tmp_path, CPU)
+    found = replace(found, protocol=replace(found.protocol, num_inference_steps=2))
+    vae = found.pipeline.vae
+    wanted = generate(found, ["a", "b"], 1, lambda _: None).images
+    decode, calls = vae.decode, []
+
+    def limited(latents: torch.Tensor, **more: object) -> object:
+        calls.append((len(latents), latents.dtype))
+        if len(latents) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return decode(latents, **more)
+
+    monkeypatch.setattr(vae, "decode", limited)
+    made = generate(found, ["a", "b"], 2, lambda _: None)
+    assert made.batch_size == 1 and calls == [(2, torch.float32), (1, torch.float32), (1, torch.float32)]
+    assert vae.dtype == torch.float16 and torch.equal(made.images, wanted)
 
 
 def test_a_component_that_is_not_there_is_refused(
