@@ -80,7 +80,7 @@ def draw(records: list[Record], layers: str = "all") -> str:
             svg += _panel(LEFT + k * (WIDTH + GAP), i * deep + TOP, metric, f"{name}: {title}", lines)
     used = [method for method in STYLES if any(method in lines for lines in rows.values())]
     for i, method in enumerate(used):
-        x, (colour, dash) = LEFT + i * 118, STYLES[method]
+        x, (colour, dash) = LEFT + i * 128, STYLES[method]
         svg.append(f'<path d="M{x} {total - 20}h26" stroke="{colour}" stroke-width="2" stroke-dasharray="{dash}"/>')
         svg.append(f'<text x="{x + 30}" y="{total - 16}" font-size="11">{method}</text>')
     n = records[0].quality["clip"].n
