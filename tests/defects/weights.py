@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from harness import pipeline, pruning
+from harness.case import Case
+from harness.engine import Engine
 from harness.surgery import calibrate, inputs, layers, masks
-from harness.targets.base import Target
 from pruners import magnitude, random, select, sparsegpt, wanda
 from pruners.types import LayerStats, Pruned
 
@@ -74,20 +75,21 @@ def mask_applied_to_a_copy(patch: Patch) -> None:
 
 
 def one_layer_left_dense(patch: Patch) -> None:
-    right = pipeline.prune
+    right = pipeline._pruned
 
-    def partly(*arguments: Any) -> dict[str, dict[str, Pruned]]:
-        found = {component: dict(by_layer) for component, by_layer in right(*arguments).items()}
+    def partly(*arguments: Any) -> tuple[masks.Pruning, int]:
+        pruning, levels = right(*arguments)
+        found = {component: dict(by_layer) for component, by_layer in pruning.items()}
         for by_layer in found.values():
             by_layer.pop(next(name for name in by_layer if "attn" in name))
-        return found
+        return found, levels
 
-    patch.setattr(pipeline, "prune", partly)
+    patch.setattr(pipeline, "_pruned", partly)
 
 
 def text_encoder_left_dense(patch: Patch) -> None:
-    right = pipeline.prune
-    patch.setattr(pipeline, "prune", lambda *arguments: {"unet": right(*arguments)["unet"]})
+    right = pipeline._pruned
+    patch.setattr(pipeline, "_pruned", lambda *arguments: ({"unet": right(*arguments)[0]["unet"]}, 1))
 
 
 def norms_left_out(patch: Patch) -> None:
@@ -192,11 +194,12 @@ def weights_not_restored(patch: Patch) -> None:
 
 
 def pruned_weights_not_zeroed(patch: Patch) -> None:
-    right = pipeline.prune
+    right = pipeline._pruned
 
-    def dense(target: Target, *rest: Any) -> masks.Pruning:
-        weights = {c: {n: layers.matrix(m) for n, m in layers.prunable(target.components[c], "all").items()}
-                   for c in target.components}  # fmt: skip
-        return {c: {n: Pruned(p.keep, weights[c][n]) for n, p in by.items()} for c, by in right(target, *rest).items()}
+    def dense(case: Case, engine: Engine, *rest: Any) -> tuple[masks.Pruning, int]:
+        parts = engine.target.components
+        weights = {c: {n: layers.matrix(m) for n, m in layers.prunable(parts[c], "all").items()} for c in parts}
+        pruning, levels = right(case, engine, *rest)
+        return {c: {n: Pruned(p.keep, weights[c][n]) for n, p in by.items()} for c, by in pruning.items()}, levels
 
-    patch.setattr(pipeline, "prune", dense)
+    patch.setattr(pipeline, "_pruned", dense)
