@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,9 @@ def _loaded(weights: list[Path], variant: str | None) -> list[Path]:
 
 def _variant_of(path: Path) -> str:
     """Return "fp16" for `model.fp16.safetensors` and `model.fp16-00001-of-00002.safetensors`, "" without a variant."""
-    return path.stem.partition(".")[2].partition("-")[0]
+    # A checkpoint in one file beside the components may have dots of its own: `sd_xl_base_1.0.safetensors`.
+    found = re.fullmatch(r"(?:diffusion_pytorch_)?model\.([^.-]+)(?:-\d+-of-\d+)?", path.stem)
+    return found[1] if found else ""
 
 
 def _variant(weights: list[Path]) -> str | None:

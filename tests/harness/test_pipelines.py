@@ -184,6 +184,10 @@ def test_weights_that_are_there_as_a_variant_only(tmp_path: Path) -> None:
     assert not (tmp_path / "variant" / "unet" / "diffusion_pytorch_model.safetensors").exists()
     plain, found = (load(tmp_path / name, CPU) for name in ("plain", "variant"))
     assert found.dtype == torch.float16 and set(found.components) == set(plain.components)
+    # A checkpoint in one file, as the hub's Stable Diffusion XL has beside its components, is no variant.
+    weights = tmp_path / "plain" / "unet" / "diffusion_pytorch_model.safetensors"
+    shutil.copy(weights, tmp_path / "plain" / "sd_xl_base_1.0.safetensors")
+    assert load(tmp_path / "plain", CPU).digest == plain.digest
     state = plain.denoiser.state_dict()
     assert all(torch.equal(value, state[name]) for name, value in found.denoiser.state_dict().items())
     # A plain text encoder beside it makes no difference: diffusers takes the variant where there is one.
