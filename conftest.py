@@ -1,3 +1,3 @@
-"""The gate is a pytest plugin; nothing else happens here."""
+"""The gate is a pytest plugin. Nothing else happens here."""
 
-pytest_plugins = ["harness.plugin", "pytester"]
+pytest_plugins = ["harness.plugin", "benchmarks.quiet", "pytester"]

@@ -1,4 +1,4 @@
-"""What this project and the reference study claim, as data; `test_claims.py` asserts it on the default workload."""
+"""The claims of this project and the reference study, as data. `test_claims.py` tests them on the default workload."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ CAPTIONS = 64
 FINDINGS = "docs/findings.md"
 STUDY = "arXiv 2411.15113"
 
-# Last of nine levels, 0.10 to 0.90, at which quality holds: component → method → level.
+# Component → method → the last of the nine levels 0.10 to 0.90 at which quality holds.
 THRESHOLDS = {
     "text_encoder": {
         "magnitude": 0.5, "global_magnitude": 0.4, "owl_magnitude": 0.6, "wanda": 0.5, "owl_wanda": 0.4,
@@ -23,7 +23,7 @@ THRESHOLDS = {
     "both": {"magnitude": 0.2, "random": 0.0},
 }  # fmt: skip
 
-# What should be better than what, by CLIP score: name → (source, component, level, winner, loser).
+# Claims about the better CLIP score of two methods: name → (source, component, level, winner, loser).
 ORDERS = {
     "magnitude-beats-wanda-on-the-text-encoder": (STUDY, "text_encoder", 0.70, "magnitude", "wanda"),
     "sparsegpt-beats-magnitude-on-the-unet": (FINDINGS, "unet", 0.60, "sparsegpt", "magnitude"),
@@ -36,7 +36,7 @@ ORDERS = {
 
 def claims(target: str) -> list[Claim]:
     """Return all claims about a target."""
-    found = []
+    told = []
     for component, by_method in THRESHOLDS.items():
         for method, last in by_method.items():
             levels = EQUAL if component == "both" else TENTHS
@@ -45,8 +45,8 @@ def claims(target: str) -> list[Claim]:
                 for level in levels
             ]
             name = f"threshold-{component}-{method}"
-            found.append(threshold(name, FINDINGS, (Case(target), *pruned), last))
+            told.append(threshold(name, FINDINGS, (Case(target), *pruned), last))
     for name, (source, component, level, winner, loser) in ORDERS.items():
         first, second = (Case(target, component, method, "all", (level,)) for method in (winner, loser))
-        found.append(better(name, source, first, second))
-    return found
+        told.append(better(name, source, first, second))
+    return told

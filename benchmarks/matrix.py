@@ -1,4 +1,4 @@
-"""The benchmark matrix as data: which levels of which method on which component, and in which tier."""
+"""The benchmark matrix as data: the levels of every method on every component, by tier."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from benchmarks.study import study_cases
-from harness.case import Case, selection
+from harness.case import Case
+from harness.components import denoiser_of, selection
+from harness.targets.resolve import EMBEDDED
 from pruners.levels import Level, Pattern
 
 Levels = tuple[Level | tuple[Level, Level], ...]
@@ -67,7 +69,7 @@ MATRIX: dict[tuple[str, str, str], tuple[Levels, Levels]] = {
     ("both", "global_magnitude", "all"): ((), PAIRS[1:2]),
 }
 
-# One case per method, where it does something but has not yet lost everything.
+# One case per method, at a level with a visible but not total loss.
 SMOKE = (
     Case("", "both", "magnitude", "all", (0.475, 0.35)),
     Case("", "unet", "random", "all", (0.10,)),
@@ -78,39 +80,45 @@ SMOKE = (
     Case("", "text_encoder", "global_magnitude", "all", (0.70,)),
 )
 
-# Levels at which latency is compared with the dense model's.
+# Levels and components whose latency is compared with the dense model's.
 COST = ((0.50, "text_encoder"), (0.80, "text_encoder"), (0.35, "unet"), (0.70, "unet"))
 
 
-def quality_cases(target: str, tier: str) -> list[Case]:
-    """Return the cases of one target and tier, the dense one first."""
-    cases = [Case(target)]
-    if tier == "smoke":
-        return cases + [replace(case, target=target) for case in SMOKE]
-    for (component, method, layers), (always, full_only) in MATRIX.items():
-        levels = dict.fromkeys((*always, *(full_only if tier == "full" else ())))
-        for level in sorted(levels, key=_order):
-            cases.append(Case(target, component, method, layers, level if isinstance(level, tuple) else (level,)))
-    return cases
+def quality_cases(target: str, components: Sequence[str], tier: str) -> list[Case]:
+    """Return the cases of a target in a tier, the dense one first.
 
+    They are the matrix, with the transformer in the U-Net's place where the target has one. Further text encoders are
+    pruned like the first one, by magnitude. In the full tier every target but the embedded one also gets the grid of
+    the reference study.
 
-def external_cases(target: str, components: Sequence[str], tier: str) -> list[Case]:
-    """Return the cases of a pipeline with the given components, the dense one first.
-
-    The matrix of `scenes` with the transformer in the U-Net's place where there is one; further text encoders are
-    pruned like the first, by magnitude. The full tier adds the grid of the reference study.
+    Args:
+        target: The target's name in ids.
+        components: The names of its prunable components.
+        tier: "smoke", "pr" or "full".
     """
     denoiser = denoiser_of(components)
     cases = [Case(target)]
-    for case in quality_cases(target, tier)[1:]:
-        wanted = [denoiser if name == "unet" else name for name in case.components]
-        if set(wanted) <= set(components):
-            cases.append(replace(case, component=selection(wanted)))
+    for case in _smoke(target) if tier == "smoke" else _matrix(target, tier):
+        needed = [denoiser if name == "unet" else name for name in case.components]
+        if set(needed) <= set(components):
+            cases.append(replace(case, component=selection(needed)))
         if case.method == "magnitude" and case.component == "text_encoder":
             cases += [replace(case, component=name) for name in components if name.startswith("text_encoder_")]
-    if tier == "full":
+    if tier == "full" and target != EMBEDDED:
         cases += [case for case in study_cases(target, denoiser) if set(case.components) <= set(components)]
     return list(dict.fromkeys(cases))
+
+
+def _smoke(target: str) -> list[Case]:
+    return [replace(case, target=target) for case in SMOKE]
+
+
+def _matrix(target: str, tier: str) -> list[Case]:
+    return [
+        Case(target, component, method, layers, level if isinstance(level, tuple) else (level,))
+        for (component, method, layers), (always, full_only) in MATRIX.items()
+        for level in sorted(dict.fromkeys((*always, *(full_only if tier == "full" else ()))), key=_order)
+    ]
 
 
 def _order(level: Level | tuple[Level, Level]) -> tuple[float, ...]:
@@ -118,14 +126,10 @@ def _order(level: Level | tuple[Level, Level]) -> tuple[float, ...]:
     return tuple(part.sparsity if isinstance(part, Pattern) else part for part in parts)
 
 
-def cost_cases(target: str, tier: str, components: Sequence[str]) -> list[Case]:
-    """Return the cases whose latency is measured on a pipeline with these components: none in the smoke tier."""
+def cost_cases(target: str, components: Sequence[str], tier: str) -> list[Case]:
+    """Return the cases whose latency is measured, none in the tier smoke. Arguments as for `quality_cases`."""
+    if tier == "smoke":
+        return []
     denoiser = denoiser_of(components)
-    found = [(denoiser if component == "unet" else component, level) for level, component in COST]
-    cases = [Case(target, name, "magnitude", "all", (level,)) for name, level in found if name in components]
-    return [] if tier == "smoke" else cases
-
-
-def denoiser_of(components: Sequence[str]) -> str:
-    """Return which of a pipeline's components denoises: the U-Net, or the transformer in its place."""
-    return "transformer" if "transformer" in components else "unet"
+    levels = [(denoiser if component == "unet" else component, level) for level, component in COST]
+    return [Case(target, name, "magnitude", "all", (level,)) for name, level in levels if name in components]

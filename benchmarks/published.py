@@ -1,6 +1,7 @@
-"""The published algorithms the way their authors run them: what the speed of the pruning core is compared with.
+"""The published algorithms, in their authors' order of work. The pruning core is compared with them.
 
-Only the order of the work is theirs (one level at a time, one column at a time); counts and groups are ours.
+The authors prune one level at a time, and one column at a time. Counts and groups are ours. The exception is
+`study_magnitude`, which is the reference study's own rule.
 """
 
 from __future__ import annotations
@@ -10,7 +11,16 @@ from torch import Tensor
 
 
 def sparsegpt(weight: Tensor, gram: Tensor, sparsity: float) -> tuple[Tensor, Tensor]:
-    """Return keep and new weight `[out, in]` by algorithm 1 of arXiv 2301.00774, one column after the other."""
+    """Prune by algorithm 1 of arXiv 2301.00774, one column after the other.
+
+    Args:
+        weight: `[out, in]`, float32 or float64.
+        gram: `XᵀX`, `[in, in]` in the same dtype, without dead columns.
+        sparsity: From 0 to 1.
+
+    Returns:
+        Keep mask and new weight, `[out, in]`.
+    """
     w, hessian = weight.clone(), gram.clone()
     hessian.diagonal().add_(0.01 * hessian.diagonal().mean())
     upper = factor(hessian)
@@ -38,21 +48,47 @@ def sparsegpt(weight: Tensor, gram: Tensor, sparsity: float) -> tuple[Tensor, Te
 
 
 def factor(hessian: Tensor) -> Tensor:
-    """Return the upper Cholesky factor of the inverse: factor, invert, factor again."""
+    """Return the upper Cholesky factor of the inverse of `[in, in]`: factor, invert, factor again."""
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(hessian))
     upper: Tensor = torch.linalg.cholesky(inverse, upper=True)
     return upper
 
 
 def wanda(weight: Tensor, squares: Tensor, sparsity: float) -> tuple[Tensor, Tensor]:
-    """Return keep and new weight `[out, in]` by equation 1 of arXiv 2306.11695, with a sort of its own."""
+    """Prune by equation 1 of arXiv 2306.11695, with a sort for every sparsity.
+
+    Args:
+        weight: `[out, in]`.
+        squares: Sums of squares of the inputs, `[in]`.
+        sparsity: From 0 to 1.
+
+    Returns:
+        Keep mask and new weight, `[out, in]`.
+    """
     scores = weight.abs() * squares.sqrt()
     order = torch.sort(scores, dim=-1, stable=True).indices[:, : round(sparsity * weight.shape[1])]
     keep = torch.ones_like(weight, dtype=torch.bool).scatter_(1, order, False)
     return keep, weight.where(keep, 0)
 
 
+def wanda_pattern(weight: Tensor, squares: Tensor, kept: int, of: int) -> tuple[Tensor, Tensor]:
+    """Prune by an N:M pattern, one group of columns after the other; see `wanda`."""
+    scores = weight.abs() * squares.sqrt()
+    keep = torch.ones_like(weight, dtype=torch.bool)
+    for first in range(0, weight.shape[1], of):
+        smallest = torch.topk(scores[:, first : first + of], of - kept, dim=1, largest=False).indices
+        keep.scatter_(1, first + smallest, False)
+    return keep, weight.where(keep, 0)
+
+
+def study_magnitude(weight: Tensor, sparsity: float) -> Tensor:
+    """Return the keep mask `[out, in]` of the reference study's own magnitude pruning (arXiv 2411.15113)."""
+    scores = weight.abs()
+    threshold = torch.sort(scores.flatten()).values[int(weight.numel() * sparsity) - 1]
+    return scores > threshold
+
+
 def gram(x: Tensor) -> Tensor:
-    """Return the Gram matrix of the 3×3 patches of `x` `[n, c, h, w]`, unfolded and multiplied."""
+    """Return the Gram matrix `[9 c, 9 c]` of the 3×3 patches of `x` `[n, c, h, w]`, unfolded and multiplied."""
     rows = torch.nn.functional.unfold(x, 3, padding=1).permute(0, 2, 1).flatten(0, 1)
     return rows.T @ rows

@@ -1,6 +1,7 @@
-"""The reference study's grid and its claims (arXiv 2411.15113), for any target: Stable Diffusion 2 is what it is about.
+"""The grid and the claims of the reference study (arXiv 2411.15113), for any target.
 
-The logic is about curves, so that it runs on measured records and on the study's published figures alike.
+The study itself is on Stable Diffusion 2. The claims are about curves, so they can be tested on measured records and on
+the study's published figures.
 """
 
 from __future__ import annotations
@@ -9,16 +10,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.case import Case
-from harness.record import Record
+from harness.record import Measured
 from harness.verdict.claims import Claim, Records
-from harness.verdict.dropoff import MARGINS, Point, curve, dropoff
+from harness.verdict.dropoff import Point, curve, dropoff, margins
 
 STUDY = "arXiv 2411.15113"
 LAYERS = "linear"
+# The metrics that the study reports.
+MARGINS = margins(("fid", "clip"))
 
 TEXT = (0.30, 0.40, 0.50, 0.55, 0.575, 0.60, 0.625, 0.65, 0.675, 0.70, 0.80)
 UNET = (0.10, 0.20, 0.30, 0.35, 0.375, 0.40, 0.425, 0.45, 0.475, 0.50, 0.525, 0.55, 0.575, 0.60)
-# (text encoder, U-Net). The text encoder by magnitude, with and without OWL; the U-Net by magnitude.
+# (text encoder, U-Net). The text encoder is pruned by magnitude, with and without OWL; the U-Net by magnitude.
 BOTH = (
     (0.18, 0.21), (0.27, 0.31), (0.35, 0.14), (0.35, 0.42), (0.425, 0.30), (0.44, 0.52), (0.45, 0.325), (0.475, 0.35),
     (0.50, 0.375), (0.525, 0.40), (0.53, 0.07), (0.53, 0.21), (0.53, 0.63), (0.55, 0.425), (0.575, 0.45), (0.60, 0.475),
@@ -26,8 +29,8 @@ BOTH = (
 )  # fmt: skip
 BOTH_METHODS = ("magnitude", "owl_magnitude+magnitude")
 OPERATING_POINT = (0.475, 0.35)
-# (component, method) → levels. The study has no result of SparseGPT, which it also writes about, and none of the text
-# encoder at 47.5 %, up to which magnitude is said to hold.
+# (component, method) → levels. The study also writes about SparseGPT, and says that magnitude holds up to 47.5 % on the
+# text encoder, but shows no figures of either.
 GRID: dict[tuple[str, str], tuple[float, ...]] = {
     ("text_encoder", "magnitude"): (*TEXT, 0.475),
     ("text_encoder", "owl_magnitude"): TEXT,
@@ -36,22 +39,28 @@ GRID: dict[tuple[str, str], tuple[float, ...]] = {
     ("text_encoder", "sparsegpt"): TEXT,
     ("unet", "magnitude"): UNET,
 }
-# How far behind the last level that holds a drop may begin, or be half over, and be called sudden.
+# A drop is sudden when its steep part begins, or half of the loss is reached, at most this far above the last level at
+# which quality holds.
 SUDDEN = 0.20
 
 Curves = Mapping[tuple[str, str], Sequence[Point]]
 
 
 def study_cases(target: str, denoiser: str) -> list[Case]:
-    """Return the study's grid on a target whose denoiser is called so: `unet` or `transformer`."""
-    found = [
+    """Return the study's grid on a target.
+
+    Args:
+        target: The target's name in ids.
+        denoiser: The component that denoises: "unet" or "transformer".
+    """
+    cases = [
         Case(target, _named(component, denoiser), method, LAYERS, (level,))
         for (component, method), levels in GRID.items()
         for level in sorted(levels)
     ]
     if denoiser == "unet":
-        found += [Case(target, "both", method, LAYERS, pair) for method in BOTH_METHODS for pair in BOTH]
-    return found
+        cases += [Case(target, "both", method, LAYERS, pair) for method in BOTH_METHODS for pair in BOTH]
+    return cases
 
 
 def _named(component: str, denoiser: str) -> str:
@@ -60,41 +69,45 @@ def _named(component: str, denoiser: str) -> str:
 
 @dataclass(frozen=True)
 class Sentence:
-    """A claim about curves. needs: their keys. against: what contradicts it, "" where nothing does."""
+    """A claim about curves."""
 
     name: str
+    """The claim's name without "study-"."""
     needs: tuple[tuple[str, str], ...]
+    """(component, method) of every curve that the claim reads."""
     against: Callable[[Curves], str]
+    """Takes the curves, and returns a text that contradicts the claim, or "" where the claim holds."""
 
 
 def holds_to(component: str, last: float) -> Callable[[Curves], str]:
-    """C1, C2: with magnitude, quality holds up to `last`, and the steep part begins within 0.2 behind it."""
+    """Return claim C1 or C2: with magnitude, quality holds up to `last`, and then drops within 0.2."""
 
     def against(curves: Curves) -> str:
-        found = dropoff(curves[component, "magnitude"])
-        if found.last < last:
-            return f"quality holds up to {found.last:g} (95 % interval {found.low:g} to {found.high:g})"
-        if not found.last <= found.knee <= found.last + SUDDEN:
-            return f"the steep part begins at {found.knee:g}, quality holds up to {found.last:g}"
+        drop = dropoff(curves[component, "magnitude"], MARGINS)
+        if drop.last < last:
+            return f"quality holds up to {drop.last:g} (95 % interval {drop.low:g} to {drop.high:g})"
+        if not drop.last <= drop.knee <= drop.last + SUDDEN:
+            return f"the steep part begins at {drop.knee:g}, quality holds up to {drop.last:g}"
         return ""
 
     return against
 
 
 def minimal_loss(curves: Curves) -> str:
-    """C3: at 47.5 % and 35 %, the only point of this curve, no metric has lost more than its margin."""
+    """Test claim C3: at 47.5 % and 35 %, the only point of the curve, no metric has lost more than its margin."""
     (point,) = curves["both", "magnitude"]
     return ", ".join(
         f"{name} has lost {lost:.2f} ± {se:.2f}, more than {MARGINS[name]:g}"
         for name, (lost, se) in point.losses.items()
-        if lost > MARGINS[name]
+        if name in MARGINS and lost > MARGINS[name]
     )
 
 
 def beats(other: str) -> Callable[[Curves], str]:
-    """C4: on the text encoder magnitude is at no common level the worse one, by either metric.
+    """Return claim C4: on the text encoder, magnitude is at least as good as the other method.
 
-    Of levels at which less than half of all CLIP score that magnitude ever loses is lost: behind them nothing is left.
+    It must be so at every common level and by every metric. A level counts only if magnitude has lost less than half of
+    the CLIP score that it ever loses: above such levels, too little quality is left to compare.
     """
 
     def against(curves: Curves) -> str:
@@ -118,11 +131,11 @@ def beats(other: str) -> Callable[[Curves], str]:
 
 
 def unchanged_by_owl(method: str) -> Callable[[Curves], str]:
-    """C5: up to the last level that holds, OWL's layer ratios move no metric by more than its margin."""
+    """Return claim C5: while quality holds, OWL's sparsities move no metric by more than its margin."""
 
     def against(curves: Curves) -> str:
         plain = curves["text_encoder", method]
-        last = dropoff(plain).last
+        last = dropoff(plain, MARGINS).last
         ours, theirs = (
             {p.level: p.losses for p in points} for points in (plain, curves["text_encoder", f"owl_{method}"])
         )
@@ -137,11 +150,11 @@ def unchanged_by_owl(method: str) -> Callable[[Curves], str]:
 
 
 def sudden(component: str) -> Callable[[Curves], str]:
-    """C6: half of all CLIP score that is ever lost is lost within 0.2 behind the last level that holds."""
+    """Return claim C6: half of the largest loss of CLIP score is reached within 0.2 above the last level that holds."""
 
     def against(curves: Curves) -> str:
         points = curves[component, "magnitude"]
-        last, most = dropoff(points).last, max(p.losses["clip"][0] for p in points)
+        last, most = dropoff(points, MARGINS).last, max(p.losses["clip"][0] for p in points)
         behind = [p for p in points if p.level <= last + SUDDEN + 1e-9]
         lost = max(p.losses["clip"][0] for p in behind)
         if 2 * lost >= most:
@@ -152,7 +165,7 @@ def sudden(component: str) -> Callable[[Curves], str]:
 
 
 def hurts_first(component: str, first: str) -> Callable[[Curves], str]:
-    """C7: this metric leaves its margin at a lower level than the other does."""
+    """Return claim C7: metric `first` leaves its margin at a lower level than the other metric."""
 
     def against(curves: Curves) -> str:
         points = sorted(curves[component, "magnitude"], key=lambda p: p.level)
@@ -198,16 +211,27 @@ SENTENCES = (
 
 
 def share_of_parameters(sizes: Mapping[str, int], zeros: Mapping[str, float], wanted: float = 0.385) -> str:
-    """C3's number. sizes, zeros: component → its parameters, and how many of them are zero. wanted: their share."""
+    """Test the number of claim C3: the share of zeros among all parameters.
+
+    Args:
+        sizes: Component → number of its parameters.
+        zeros: Component → number of its zeros.
+        wanted: The claimed share, ± 0.005.
+    """
     share = sum(zeros.values()) / sum(sizes.values())
     return "" if abs(share - wanted) < 5e-3 else f"{share:.1%} of the parameters are zero, not {wanted:.1%}"
 
 
 def study_claims(target: str, denoiser: str) -> list[Claim]:
-    """Return the study's claims about a target, on its own grid; those about both components where there is a U-Net."""
+    """Return the study's claims about a target, on the study's grid. Some claims need a U-Net.
+
+    Args:
+        target: The target's name in ids.
+        denoiser: The component that denoises: "unet" or "transformer".
+    """
     cases = study_cases(target, denoiser)
     dense = Case(target)
-    found = []
+    claims = []
     for sentence in SENTENCES:
         keys = {(_named(component, denoiser), method) for component, method in sentence.needs}
         chosen = tuple(
@@ -217,19 +241,19 @@ def study_claims(target: str, denoiser: str) -> list[Claim]:
         )
         if keys == {(case.component, case.method) for case in chosen}:
             holds = _on_records(sentence, dense, chosen, denoiser)
-            found.append(Claim(f"study-{sentence.name}", STUDY, (dense, *chosen), holds, ("clip", "fid")))
+            claims.append(Claim(f"study-{sentence.name}", STUDY, (dense, *chosen), holds, ("clip", "fid")))
     pair = next((case for case in cases if case.levels == OPERATING_POINT), None)
     if pair is not None:
         both: Case = pair
 
         def share(records: Records) -> str:
-            counts = records[both].exact["components"]
+            counts = records[both].components
             return share_of_parameters(
-                {name: c["parameters"] for name, c in counts.items()}, {name: c["zeros"] for name, c in counts.items()}
+                {name: c.parameters for name, c in counts.items()}, {name: c.zeros for name, c in counts.items()}
             )
 
-        found.append(Claim("study-c3-is-38.5-of-parameters", STUDY, (both,), share))
-    return found
+        claims.append(Claim("study-c3-is-38.5-of-parameters", STUDY, (both,), share))
+    return claims
 
 
 def _on_records(sentence: Sentence, dense: Case, cases: Sequence[Case], denoiser: str) -> Callable[[Records], str]:
@@ -237,7 +261,7 @@ def _on_records(sentence: Sentence, dense: Case, cases: Sequence[Case], denoiser
         curves: dict[tuple[str, str], Sequence[Point]] = {}
         for component, method in sentence.needs:
             key = _named(component, denoiser), method
-            measured: list[Record] = [records[case] for case in cases if (case.component, case.method) == key]
+            measured: list[Measured] = [records[case] for case in cases if (case.component, case.method) == key]
             curves[component, method] = curve(records[dense], measured)
         return sentence.against(curves)
 

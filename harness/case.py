@@ -1,19 +1,15 @@
-"""A `Case` is everything that defines one run, and its id is what a person types behind `-k`."""
+"""A `Case` says what is pruned and how. A person types its id behind `-k`."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 
+from harness.components import BOTH, SELECTIONS, selection
 from harness.errors import HarnessError, unknown
-from pruners import METHODS
+from pruners import METHODS, Method
 from pruners.levels import Level, Pattern
 
-# In the order in which ids, levels and reports name them.
-COMPONENTS = ("text_encoder", "text_encoder_2", "text_encoder_3", "unet", "transformer")
-BOTH = ("text_encoder", "unet")
-SELECTIONS = (*COMPONENTS, "both")
 LAYERS = ("all", "linear")
 DENSE = "dense"
 
@@ -22,18 +18,21 @@ DENSE = "dense"
 class Case:
     """One target, pruned in one way.
 
-    component: one of `COMPONENTS`, several of them in that order joined by "+", "both" for the text encoder and the
-    U-Net, or, for the dense case, "none". method: one for all pruned components, or one for each joined by "+". layers:
-    "all" (Linear and Conv2d), "linear", or "none". levels: a sparsity in [0, 1] or a pattern per pruned component, in
-    the same order. Raises HarnessError for a method, component or layer choice that does not exist and for a wrong
-    level.
+    Raises:
+        HarnessError: A method, a component or a choice of layers does not exist, or a level is wrong.
     """
 
     target: str
+    """The target's name in ids."""
     component: str = "none"
+    """One name of `COMPONENTS`, several in that order joined by "+", "both" for the text encoder and the U-Net, or
+    "none" for the dense case."""
     method: str = DENSE
+    """A name of `METHODS` for all pruned components, or one per component joined by "+"; "dense" prunes nothing."""
     layers: str = "none"
+    """"all" prunes Linear and Conv2d layers, "linear" prunes Linear layers only, "none" belongs to the dense case."""
     levels: tuple[Level, ...] = ()
+    """One sparsity in [0, 1] or one N:M pattern per pruned component, in the order of `components`."""
 
     def __post_init__(self) -> None:
         if self.method == DENSE:
@@ -49,20 +48,29 @@ class Case:
             if name not in known:
                 raise unknown(kind, name, known)
         if self.component != selection(self.components):
-            raise HarnessError(f"component {self.component!r} is written {selection(self.components)!r}")
+            raise HarnessError(
+                f"component {self.component!r} is spelled differently in ids; write {selection(self.components)!r}"
+            )
         wanted = len(self.components)
         if len(self.levels) != wanted:
-            raise HarnessError(f"{self.component} wants {wanted} sparsities, found {len(self.levels)}")
+            raise HarnessError(
+                f"component {self.component} needs {wanted} sparsities, not {len(self.levels)}; give one per component"
+            )
         if len(given) > 1 and len(set(given)) == 1:
-            raise HarnessError(f"method {self.method!r} is written {given[0]!r}")
+            raise HarnessError(f"method {self.method!r} names one method more than once; write {given[0]!r}")
         if len(given) not in (1, wanted):
-            raise HarnessError(f"{self.component} wants one method, or {wanted} joined by +, found {self.method}")
+            raise HarnessError(
+                f"component {self.component} needs one method, or {wanted} methods joined by +, not {self.method!r}"
+            )
         for level, method in zip(self.levels, self.methods.values(), strict=True):
             if isinstance(level, Pattern):
-                if METHODS[method][0] != "uniform":
-                    raise HarnessError(f"{method} spreads a sparsity over layers; the pattern {level} leaves no choice")
+                if METHODS[method].allocation != "uniform":
+                    raise HarnessError(
+                        f"method {method} gives each layer a sparsity of its own, but the pattern {level} fixes all; "
+                        "give a sparsity such as 0.50"
+                    )
             elif not (math.isfinite(level) and 0 <= level <= 1):
-                raise HarnessError(f"sparsity is {level}; give a number from 0 to 1, such as 0.35")
+                raise HarnessError(f"sparsity {level} is not a number from 0 to 1; 0.35 prunes 35 %")
 
     @property
     def level(self) -> str:
@@ -70,39 +78,60 @@ class Case:
         return "+".join(_written(level) for level in self.levels) or "0.00"
 
     @property
+    def group(self) -> str:
+        """Return `target-component-method-layers`, the part of the id that all cases of one curve share."""
+        return f"{self.target}-{self.component}-{self.method}-{self.layers}"
+
+    @property
     def id(self) -> str:
         """Return `target-component-method-layers-level`."""
-        return f"{self.target}-{self.component}-{self.method}-{self.layers}-{self.level}"
+        return f"{self.group}-{self.level}"
+
+    @property
+    def is_dense(self) -> bool:
+        """Return whether the case prunes nothing."""
+        return self.method == DENSE
 
     @property
     def components(self) -> tuple[str, ...]:
-        """Return the components that are pruned."""
-        if self.method == DENSE:
+        """Return the components that the case prunes."""
+        if self.is_dense:
             return ()
         return BOTH if self.component == "both" else tuple(self.component.split("+"))
 
     @property
     def methods(self) -> dict[str, str]:
-        """Return the method of every component that is pruned."""
+        """Return component → name of its method, for every pruned component."""
         given = self.method.split("+")
         return dict(zip(self.components, given if len(given) > 1 else given * len(self.components), strict=True))
 
     @property
     def plan(self) -> dict[str, Level]:
-        """Return the level of every component that is pruned."""
+        """Return component → level, for every pruned component."""
         return dict(zip(self.components, self.levels, strict=True))
 
     @property
     def requested(self) -> dict[str, float]:
-        """Return the sparsity that every pruned component is to have."""
+        """Return component → requested sparsity; a pattern counts as the share that it prunes."""
         return {c: level.sparsity if isinstance(level, Pattern) else level for c, level in self.plan.items()}
 
+    @property
+    def needs(self) -> frozenset[str]:
+        """Return the names of all calibration statistics that the case's methods read: see `Method.needs`."""
+        return frozenset().union(*(method.needs for method in self._used()))
 
-def selection(components: Iterable[str]) -> str:
-    """Return how an id names some components: in their order, each once, joined by "+", or "both"."""
-    chosen = set(components)
-    names = tuple(name for name in COMPONENTS if name in chosen)
-    return "both" if names == BOTH else "+".join(names)
+    @property
+    def calibrated(self) -> tuple[str, ...]:
+        """Return the components whose method reads calibration statistics."""
+        return tuple(component for component, name in self.methods.items() if METHODS[name].needs)
+
+    @property
+    def moves_weights(self) -> bool:
+        """Return whether a method of the case changes the weights that survive."""
+        return any(method.moves_weights for method in self._used())
+
+    def _used(self) -> list[Method]:
+        return [METHODS[name] for name in self.methods.values()]
 
 
 def _written(level: Level) -> str:

@@ -1,27 +1,30 @@
-"""How long something will still take, for whoever watches."""
+"""Estimates how long the remaining work takes."""
 
 from __future__ import annotations
 
 import time
 
-# Seconds of work that tell too little of its speed.
+# In the first seconds the speed says too little about the rest.
 SHORT = 3.0
 
 
 class Clock:
-    """Of work in equal parts, the first of which may have been done before: those say nothing of the speed."""
+    """Estimates the time left of work in equal parts.
+
+    Parts restored from an earlier run do not count towards the speed.
+    """
 
     def __init__(self, total: int) -> None:
-        """total: parts in all."""
+        """Count nothing yet. total: parts in all."""
         self.total = total
         self._began: tuple[float, int] | None = None
 
     def begin(self, done: int) -> None:
-        """Start, with so many parts done before. Later calls change nothing."""
+        """Start. Later calls change nothing. done: parts that are done already."""
         self._began = self._began or (time.monotonic(), done)
 
     def left(self, done: int) -> str:
-        """Return ", 2 min left" with so many parts done, and nothing in the first three seconds."""
+        """Return ", 2 min left", or nothing in the first three seconds. done: parts that are done now."""
         if self._began is None:
             return ""
         worked, parts = time.monotonic() - self._began[0], done - self._began[1]

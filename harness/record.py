@@ -1,67 +1,119 @@
-"""What one case came to: plain values, so that they travel between processes and into JSON as they are."""
+"""The results of one case: plain values that travel between processes and into JSON as they are."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
 
-from harness.errors import HarnessError
+from harness.case import Case
+from harness.facts import Conditions, Stack
 from harness.measurement import Measurement
 
-# In place of what was measured in a run that has ended.
+# `Cost.note` of a case whose time and memory an earlier run measured.
 REUSED = "not measured: kept from an earlier run"
 
 
 @dataclass(frozen=True)
+class Counts:
+    """Counts of one component's weights. They need no picture, and are equal on every machine."""
+
+    parameters: int
+    """Number of all parameters of the component."""
+    targeted: int
+    """Number of weights in the layers that the case's choice of layers covers."""
+    zeros: int
+    """Number of zeros among the targeted weights."""
+    sparsity_targeted: float
+    """zeros / targeted."""
+    sparsity_component: float
+    """Number of zeros among all parameters / parameters."""
+    rounding: float = 0.0
+    """How far the sparsity may be from the request, because every group prunes a whole number of weights; 0 where
+    nothing is pruned."""
+    dense_bytes: int = 0
+    """Bytes of all parameters as they are in memory."""
+    stored_bytes: int = 0
+    """Bytes of all parameters if every prunable layer is stored as a bitmap and its surviving weights."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Time and memory of making one case's pictures. A field is None where it was not measured; `note` says why."""
+
+    seconds: float | None
+    """Wall time of the whole case: pruning, generating and scoring."""
+    prune_seconds: float | None
+    """Wall time of pruning. Levels that are pruned together share the time equally."""
+    generate_seconds: float | None
+    """Wall time of generating the pictures."""
+    tensor_megabytes: float | None
+    """Peak of the tensors that generation held on the device, in MB (10⁶ bytes)."""
+    note: str = ""
+    """Why something was not measured: `REUSED`, or a batch that did not fit into memory."""
+
+
+class Measured(Protocol):
+    """What a record and a stored baseline have in common. Comparisons use only this."""
+
+    @property
+    def case(self) -> Case:
+        """Return the case."""
+
+    @property
+    def quality(self) -> Mapping[str, Measurement]:
+        """Return metric → figure."""
+
+    @property
+    def paired(self) -> Mapping[str, list[float]]:
+        """Return metric → one value per caption or per resample. Values of two runs over the same captions pair."""
+
+    @property
+    def keep(self) -> str:
+        """Return the digest or the sketch of the keep masks."""
+
+    @property
+    def components(self) -> Mapping[str, Counts]:
+        """Return component → counts."""
+
+    @property
+    def degenerate(self) -> int:
+        """Return the number of degenerate pictures."""
+
+
+@dataclass(frozen=True)
 class Record:
-    """The outcome of one run of one case.
+    """The results of one run of one case."""
 
-    workload: digest of everything that two comparable runs share. exact: keep-mask digest and counts, equal on every
-    machine. quality: measurements by name. attributes: composition per attribute. degenerate: pictures that are not
-    finite or show nothing. seconds: of pruning and of generation; empty for a case kept from an earlier run.
-    peak_megabytes: of what `peak_of` says, None where not measured. tensor_megabytes: of the tensors that generation
-    itself had at once. parameter_bytes: component → dense, stored. per_caption: CLIP scores, drift and exact pictures
-    (0, 1) by caption. resampled: both FIDs of bootstrap resamples, KID of half-samples; the same ones in every case
-    with as many captions, so that they pair.
-    """
-
-    case: str
+    case: Case
+    """The case."""
     workload: str
-    exact: dict[str, Any]
-    requested: dict[str, float]
+    """The workload's key: 16 hexadecimal digits, equal for comparable runs."""
+    keep: str
+    """The keep masks: a SHA-256 (64 digits) for methods without data, else a sketch (1,024 digits per component)."""
+    components: dict[str, Counts]
+    """Component → counts, for every component of the target, pruned or not."""
     quality: dict[str, Measurement]
-    attributes: dict[str, Measurement]
+    """Metric → figure, in the order of `METRICS`."""
+    paired: dict[str, list[float]]
+    """Metric → one value per caption or per resample, see `Metric.pairing`; rounded to four decimals."""
     degenerate: int
-    seconds: dict[str, float]
-    peak_megabytes: float | None
-    peak_of: str
-    tensor_megabytes: float | None = None
-    parameter_bytes: dict[str, dict[str, int]] = field(default_factory=dict)
-    conditions: dict[str, Any] = field(default_factory=dict)
-    per_caption: dict[str, list[float]] = field(default_factory=dict)
-    resampled: dict[str, list[float]] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return asdict(self)
-
-    @staticmethod
-    def from_json(values: dict[str, Any]) -> Record:
-        """Read what `to_json` gave; what another version knew besides is left out."""
-        parts = {k: {n: Measurement(**m) for n, m in values[k].items()} for k in ("quality", "attributes")}
-        known = {f.name for f in fields(Record)}
-        return Record(**{k: v for k, v in (values | parts).items() if k in known})
+    """Number of pictures that have values which are not finite, or that show nothing."""
+    cost: Cost
+    """Time and memory."""
+    conditions: Conditions
+    """Device, versions, threads, batch size."""
+    attributes: dict[str, Measurement] = field(default_factory=dict)
+    """Attribute of a scene → share of pictures in which it is right; empty for a user's pipelines."""
 
 
-def read_records(path: Path) -> list[Record]:
-    """Read the records of a file that `--benchmark-json` wrote. Raises HarnessError where it holds none."""
-    try:
-        entries = json.loads(path.read_text())["benchmarks"]
-        records = [Record.from_json(entry["extra_info"]) for entry in entries if "quality" in entry["extra_info"]]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise HarnessError(f"{path} is not a file that --benchmark-json wrote ({error!r})") from error
-    if not records:
-        raise HarnessError(f"{path} holds no quality case; run `pytest benchmarks --benchmark-json {path}`")
-    return records
+@dataclass(frozen=True)
+class LatencyRecord:
+    """The measured latency of one case."""
+
+    case: Case
+    """The case."""
+    ratio: Measurement
+    """Latency pruned / dense, its standard error, and the number of rounds."""
+    stack: Stack
+    """The machine and software."""

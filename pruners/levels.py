@@ -1,4 +1,4 @@
-"""How much is pruned: a sparsity, or an N:M pattern. Imports no torch, so that cases can be listed without it."""
+"""Levels: a sparsity or an N:M pattern. This module imports no torch, so that cases can be listed without it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Pattern:
-    """N:M sparsity: of every `of` consecutive inputs, `kept` survive. Written "2:4"; n is what is kept."""
+    """N:M sparsity, written "2:4": N of every M consecutive inputs of an output survive.
+
+    Raises:
+        ValueError: The pattern keeps nothing or everything.
+    """
 
     kept: int
+    """N: the number of surviving weights in a group."""
     of: int
+    """M: the number of weights in a group."""
 
     def __post_init__(self) -> None:
         if not 0 < self.kept < self.of:
-            raise ValueError(f"pattern {self.kept}:{self.of} keeps all or nothing, wanted 0 < n < m as in 2:4")
+            raise ValueError(f"pattern {self.kept}:{self.of} keeps all or nothing; use n:m with 0 < n < m, as in 2:4")
 
     def __str__(self) -> str:
         return f"{self.kept}:{self.of}"
@@ -25,5 +31,5 @@ class Pattern:
         return 1 - self.kept / self.of
 
 
-# How much is pruned: a sparsity in [0, 1], or an N:M pattern.
 Level = float | Pattern
+"""How much is pruned: a sparsity in [0, 1], or an N:M pattern."""

@@ -1,4 +1,4 @@
-"""Magnitude pruning: the smallest absolute weights go (Han et al., arXiv 1506.02626)."""
+"""Magnitude pruning: prunes the smallest absolute weights (Han et al., arXiv 1506.02626)."""
 
 from __future__ import annotations
 
@@ -8,17 +8,28 @@ from torch import Tensor
 
 from pruners.levels import Level
 from pruners.select import by_layer
+from pruners.stats import usable
 from pruners.types import LayerStats, Pruned
-
-GROUP = "layer"
 
 
 def prune(weight: Tensor, stats: LayerStats | None, levels: Sequence[Level], seed: int) -> list[Pruned]:
-    """Score `|W|`, compare within the whole layer.
+    """Prune the smallest `|W|` of the whole layer.
 
-    weight: `[out, in]`, any float dtype, not changed. stats and seed are not used. Returns one `Pruned` per level.
-    Raises ValueError for a weight that is NaN or infinite, a sparsity outside [0, 1] and a pattern that does not
-    divide the layer.
-    Differs: exactly `round(s * n)` weights are pruned; the reference study's code prunes one more, and every tie.
+    Differs: exactly `round(s * n)` weights are pruned, equal weights in the order of their index. The reference study's
+    code prunes every weight up to the `int(n * s)`-th smallest, including all ties. Where `int(n * s)` is 0, it prunes
+    the whole layer.
+
+    Args:
+        weight: `[out, in]`, any dtype of `stats.DTYPES`; it is not changed.
+        stats: Not used.
+        levels: Sparsities and patterns. A pattern compares within groups of consecutive inputs.
+        seed: Not used.
+
+    Returns:
+        One `Pruned` per level. Survivors keep their values.
+
+    Raises:
+        ValueError: A weight is NaN or infinite, a sparsity is outside [0, 1], or a pattern does not divide the layer.
     """
+    weight = usable(weight)
     return by_layer(weight, weight.abs(), levels)

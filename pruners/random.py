@@ -1,4 +1,4 @@
-"""Random pruning: the control that any method worth its name beats."""
+"""Random pruning: the control that a useful method must beat."""
 
 from __future__ import annotations
 
@@ -9,20 +9,26 @@ from torch import Tensor
 
 from pruners.levels import Level
 from pruners.select import by_layer
+from pruners.stats import usable
 from pruners.types import LayerStats, Pruned
-
-GROUP = "layer"
 
 
 def prune(weight: Tensor, stats: LayerStats | None, levels: Sequence[Level], seed: int) -> list[Pruned]:
-    """Score every weight uniformly at random, compare within the whole layer.
+    """Give every weight of the layer a uniform random score, and prune the smallest scores.
 
-    weight: `[out, in]`, any float dtype, not changed. seed: of a CPU generator, so that every device prunes the same.
-    stats is not used. Returns one `Pruned` per level. Raises ValueError for a weight that is NaN or infinite, a
-    sparsity outside [0, 1] and a pattern that does not divide the layer.
+    Args:
+        weight: `[out, in]`, any dtype of `stats.DTYPES`; it is not changed.
+        stats: Not used.
+        levels: Sparsities and patterns. A pattern compares within groups of consecutive inputs.
+        seed: Seed of a CPU generator, so that every device prunes the same weights.
+
+    Returns:
+        One `Pruned` per level. Survivors keep their values.
+
+    Raises:
+        ValueError: A weight is NaN or infinite, a sparsity is outside [0, 1], or a pattern does not divide the layer.
     """
-    if not torch.isfinite(weight).all():
-        raise ValueError("a weight is NaN or infinite")
+    weight = usable(weight)
     generator = torch.Generator().manual_seed(seed)
     scores = torch.rand(weight.numel(), generator=generator, dtype=torch.float64).to(weight.device)
     return by_layer(weight, scores.view(weight.shape), levels)

@@ -9,38 +9,44 @@ import torch
 from torch import Tensor
 
 from pruners.levels import Level, Pattern
+from pruners.stats import finite
 from pruners.types import Pruned
+
+# Comparing all pairs takes a quarter of a sort's time at groups of 4, and as long as a sort from about 32.
+PAIRS_UP_TO = 16
 
 
 def count(sparsity: float, size: int) -> int:
-    """Return how many of `size` weights a sparsity prunes: `round(sparsity * size)`, halves up.
+    """Return the number of weights, of `size`, that a sparsity prunes: `round(sparsity * size)`, halves up.
 
-    Raises ValueError for a sparsity that is not a number in [0, 1].
+    Raises:
+        ValueError: The sparsity is not a number in [0, 1].
     """
     if not 0.0 <= sparsity <= 1.0:
-        raise ValueError(f"sparsity is {sparsity}, wanted a number from 0 to 1")
-    # The product of 0.35 and 20 is 7.000000000000001 or 6.999999999999999: look past the last digits.
+        raise ValueError(f"sparsity {sparsity} is not a number from 0 to 1; 0.35 prunes 35 %")
+    # 0.35 * 20 may be 7.000000000000001 or 6.999999999999999, so round the last digits away first.
     return math.floor(round(sparsity * size, 6) + 0.5)
 
 
-def ranks(scores: Tensor) -> Tensor:
-    """Return every score's place in its row, int32 `[groups, size]`: 0 is the smallest, ties in order of the index."""
-    order = scores.argsort(dim=1, stable=True)
-    places = torch.arange(scores.shape[1], dtype=torch.int32, device=scores.device)
-    return torch.empty_like(order, dtype=torch.int32).scatter_(1, order, places.expand(order.shape))
-
-
 def smallest_pruned(scores: Tensor, levels: Sequence[Level]) -> list[Tensor]:
-    """Return one keep mask per level: in every row of `scores` the k smallest are pruned.
+    """Return one keep mask per level: the k smallest scores of every row are pruned.
 
-    scores: `[groups, size]`, any float dtype; ties go to the lower index, so that the masks of rising sparsities nest.
-    Many sparsities share one sort; few are each found by selection. A pattern compares every `of` consecutive scores
-    of a row instead.
-    Returns bool `[groups, size]` each, True = survives. Raises ValueError where a score is NaN or infinite, and for a
-    pattern that does not divide a row.
+    Equal scores are pruned in the order of their index. So a higher sparsity prunes all weights that a lower one
+    prunes. A pattern compares every `of` consecutive scores of a row instead. Many sparsities share one sort; up to
+    three are selected one by one on a CPU.
+
+    Args:
+        scores: `[groups, size]`, float16, bfloat16, float32 or float64.
+        levels: Sparsities and patterns.
+
+    Returns:
+        bool `[groups, size]` per level, True = survives.
+
+    Raises:
+        ValueError: A score is NaN or infinite, a sparsity is outside [0, 1], or a pattern does not divide a row.
     """
-    if not torch.isfinite(scores).all():
-        raise ValueError("a score is NaN or infinite")
+    if not finite(scores):
+        raise ValueError("a score is NaN or infinite; check the weights and the calibration")
     groups, size = scores.shape
     limits = [None if isinstance(level, Pattern) else count(level, size) for level in levels]
     inner = sorted({limit for limit in limits if limit not in (None, 0, size)})
@@ -50,24 +56,54 @@ def smallest_pruned(scores: Tensor, levels: Sequence[Level]) -> list[Tensor]:
     for level, limit in zip(levels, limits, strict=True):
         if isinstance(level, Pattern):
             divides(level, size)
-            keeps.append((ranks(scores.reshape(-1, level.of)) >= level.of - level.kept).view(groups, size))
+            keeps.append(pattern_keep(scores.reshape(-1, level.of).T, level.kept).T.reshape(groups, size))
         elif limit not in last:
             keeps.append(torch.full_like(scores, limit == 0, dtype=torch.bool))
         else:
             keep = scores > last[limit]
             if (keep.sum(1) != size - limit).any():
-                # Equal scores on both sides of the limit: only their places tell which of them go.
+                # Equal scores lie on both sides of the limit. Their places decide which of them are pruned.
                 places = ranks(scores) if places is None else places
                 keep = places >= limit
             keeps.append(keep)
     return keeps
 
 
+def ranks(scores: Tensor) -> Tensor:
+    """Return the rank of every score in its row, int32 `[groups, size]`: 0 is the smallest; ties rank by index."""
+    order = scores.argsort(dim=1, stable=True)
+    places = torch.arange(scores.shape[1], dtype=torch.int32, device=scores.device)
+    return torch.empty_like(order, dtype=torch.int32).scatter_(1, order, places.expand(order.shape))
+
+
+def pattern_keep(scores: Tensor, kept: int) -> Tensor:
+    """Return which scores survive: the `kept` largest of each column.
+
+    Args:
+        scores: `[of, n]`: one group of an N:M pattern per column, no score NaN.
+        kept: Number of survivors per column. Equal scores are pruned in the order of their index.
+
+    Returns:
+        bool `[of, n]`, True = survives.
+    """
+    of = len(scores)
+    if of > PAIRS_UP_TO:
+        return (ranks(scores.T) >= of - kept).T
+    scores = scores.contiguous()
+    # The rank of i counts all j < i with a_j <= a_i, and all j > i with a_j < a_i.
+    rank = torch.arange(of - 1, -1, -1, dtype=torch.int8, device=scores.device)[:, None].repeat(1, scores.shape[1])
+    for i in range(of - 1):
+        reached = (scores[i] <= scores[i + 1 :]).view(torch.int8)
+        rank[i + 1 :] += reached
+        rank[i] -= reached.sum(0, dtype=torch.int8)
+    return rank >= of - kept
+
+
 def _largest_pruned(scores: Tensor, limits: Sequence[int]) -> list[Tensor]:
-    """Return the largest score that each limit prunes in every row of `[groups, size]`: `[groups, 1]` per limit."""
+    """Return the largest pruned score of every row of `[groups, size]`, `[groups, 1]` per limit."""
     if not limits:
         return []
-    # On a CPU one selection takes a fifth of a sort; a GPU sorts a long row in parallel but selects in one block.
+    # On a CPU one selection takes a fifth of a sort's time. A GPU sorts a long row in parallel, but selects serially.
     if len(limits) <= 3 and scores.device.type == "cpu":
         return [scores.kthvalue(limit, dim=1, keepdim=True).values for limit in limits]
     order = scores.sort(dim=1).values
@@ -75,19 +111,32 @@ def _largest_pruned(scores: Tensor, limits: Sequence[int]) -> list[Tensor]:
 
 
 def divides(pattern: Pattern, size: int) -> None:
-    """Raise ValueError where a row of `size` inputs does not fall into whole groups of the pattern."""
+    """Check that a row of `size` inputs falls into whole groups of a pattern.
+
+    Raises:
+        ValueError: Some inputs are left over.
+    """
     if size % pattern.of:
         raise ValueError(f"pattern {pattern} does not divide a layer with {size} inputs per output")
 
 
 def by_layer(weight: Tensor, scores: Tensor, levels: Sequence[Level]) -> list[Pruned]:
-    """Prune the smallest scores of the whole layer (comparison group `layer`); the survivors keep their values.
+    """Prune the smallest scores of the whole layer (comparison group `layer`). Survivors keep their values.
 
-    weight, scores: `[out, in]`. Patterns compare within rows. Raises ValueError as `smallest_pruned` does.
+    Args:
+        weight: `[out, in]`.
+        scores: `[out, in]`, any float dtype.
+        levels: Sparsities and patterns. Patterns compare within rows.
+
+    Returns:
+        One `Pruned` per level.
+
+    Raises:
+        ValueError: As in `smallest_pruned`.
     """
-    plain = [level for level in levels if not isinstance(level, Pattern)]
+    sparsities = [level for level in levels if not isinstance(level, Pattern)]
     patterns = [level for level in levels if isinstance(level, Pattern)]
-    keeps: dict[Level, Tensor] = dict(zip(plain, smallest_pruned(scores.reshape(1, -1), plain), strict=True))
+    keeps: dict[Level, Tensor] = dict(zip(sparsities, smallest_pruned(scores.reshape(1, -1), sparsities), strict=True))
     if patterns:
         keeps |= zip(patterns, smallest_pruned(scores, patterns), strict=True)
     return [masked(weight, keeps[level].view(weight.shape)) for level in levels]
@@ -99,14 +148,21 @@ def masked(weight: Tensor, keep: Tensor) -> Pruned:
 
 
 def kth_smallest(scores: Tensor, ks: Sequence[int]) -> Tensor:
-    """Return the `ks[i]`-th smallest of row `i`, `[rows]`; -inf where `ks[i]` is 0.
+    """Return the `ks[i]`-th smallest score of row `i`.
 
-    scores: float32 or float64 `[rows, n]`, each at least 0 or exactly -1, not NaN. The bits of such floats order as
-    integers do, so the first 16 of them are counted, and only scores that share those of the wanted one are ranked.
+    Floats that are not negative have the same order as their bits, read as integers. So the first 16 bits of all scores
+    are counted, and only scores that share the first 16 bits of the wanted score are ranked.
+
+    Args:
+        scores: float32 or float64 `[rows, n]`, each at least 0 or exactly -1, not NaN.
+        ks: One rank per row, from 0 to n.
+
+    Returns:
+        `[rows]`; -inf where the rank is 0.
     """
     rows = len(scores)
     bits = scores.view(torch.int64 if scores.dtype == torch.float64 else torch.int32)
-    # -1 becomes bin 0; what is not negative has bin 1 or above, 2¹⁵ of them.
+    # -1 becomes bin 0. Scores that are not negative fall into bins 1 to 2¹⁵.
     bins = (bits >> (8 * scores.element_size() - 16)).clamp_(min=-1).add_(1)
     size = 2**15 + 1
     offsets = torch.arange(0, rows * size, size, device=scores.device, dtype=bins.dtype)
@@ -115,8 +171,8 @@ def kth_smallest(scores: Tensor, ks: Sequence[int]) -> Tensor:
     wanted = torch.tensor(ks, device=scores.device)[:, None]
     at = torch.searchsorted(upto, wanted)
     before = torch.where(at > 0, upto.gather(1, (at - 1).clamp_(min=0)), 0)
-    found = scores.new_full((rows,), -torch.inf)
+    smallest = scores.new_full((rows,), -torch.inf)
     for i, rank in enumerate((wanted - before).flatten().tolist()):
         if ks[i]:
-            found[i] = scores[i][bins[i] == at[i] + offsets[i]].kthvalue(rank).values
-    return found
+            smallest[i] = scores[i][bins[i] == at[i] + offsets[i]].kthvalue(rank).values
+    return smallest

@@ -1,44 +1,57 @@
-"""SparseGPT: prune column by column, and let later columns make up for it (arXiv 2301.00774, algorithm 1)."""
+"""SparseGPT: prune column by column; later columns compensate the error (arXiv 2301.00774, algorithm 1)."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from pruners.levels import Level, Pattern
-from pruners.select import count, divides, kth_smallest, smallest_pruned
-from pruners.stats import fitting, working
+from pruners.select import count, divides, kth_smallest, pattern_keep
+from pruners.stats import finite, fitting, usable, working
 from pruners.types import LayerStats, Pruned
-
-GROUP = "block"
-NEEDS = "gram"
 
 DAMPING = 0.01
 BLOCK = 128
-# Inside a block, columns to the right of a strip are brought up to date strip by strip with one matrix product.
+# Inside a block, one matrix product per strip of columns updates all columns to the right of the strip.
 STRIP = 16
+# A layer is rescaled if its largest weight, or the mean of its Gram matrix's diagonal, is farther from 1 than these
+# factors. Squares and products could then leave the range of float32.
+WEIGHT_RANGE, GRAM_RANGE = 1e6, 1e16
 
 
 def prune(weight: Tensor, stats: LayerStats | None, levels: Sequence[Level], seed: int) -> list[Pruned]:
-    """Prune the smallest `w² / U_jj²` of each block of 128 columns and all rows; spread every error over what is left.
+    """Prune the smallest `w² / U_jj²` of each block of 128 columns and all rows. Later columns compensate every error.
 
-    `U` is the upper Cholesky factor of the inverse of `XᵀX + λ`, λ = 1 % of its mean diagonal. An N:M pattern chooses
-    among every `of` columns, on weights that already carry the errors of the columns before them.
+    `U` is the upper Cholesky factor of the inverse of `XᵀX + λ`, where λ is 1 % of the mean diagonal of `XᵀX`. An N:M
+    pattern chooses among every `of` columns, on weights that already compensate the errors of earlier columns. All
+    levels share one loop, stacked as rows.
 
-    weight: `[out, in]`, any float dtype, not changed. stats: the Gram matrix of the inputs. seed is not used. All
-    levels go through one loop, stacked as rows. Returns one `Pruned` per level, in the weight's dtype; the arithmetic
-    is float32, or float64 for float64 weights. Raises ValueError for a weight or an input that is NaN or infinite,
-    missing or misshapen statistics, a sparsity outside [0, 1], a pattern that does not divide the layer and a Gram
-    matrix that cannot be factored.
-    Differs: `U` is never formed (see `_stacked`); inputs that are always zero (dead columns) are pruned first and count
-    towards k, instead of being zeroed beside it, and sparsity 0 returns the weight as it is; exactly `round(s * n)`
-    weights of a block are pruned.
+    Differs: `U` is never formed (see `_stacked`). Inputs that are always zero (dead columns) are pruned first and count
+    towards k; the published code zeroes them in addition. λ is 1 % of the mean over the live columns, so that the scale
+    of the inputs does not matter; the published code counts a dead column as 1. Sparsity 0 returns the weight as it is.
+    Exactly `round(s * n)` weights of a block are pruned. A Gram matrix that cannot be factored is refused.
+
+    Args:
+        weight: `[out, in]`, any dtype of `stats.DTYPES`; it is not changed.
+        stats: The Gram matrix of the layer's inputs.
+        levels: Sparsities and patterns.
+        seed: Not used.
+
+    Returns:
+        One `Pruned` per level, in the weight's dtype. The arithmetic is float32, or float64 for float64 weights.
+
+    Raises:
+        ValueError: A weight or an input is NaN or infinite, the statistics are missing or do not fit, a sparsity is
+            outside [0, 1], a pattern does not divide the layer, the Gram matrix cannot be factored, or a compensated
+            weight does not fit into the weight's dtype.
     """
-    if not torch.isfinite(weight).all():
-        raise ValueError("a weight is NaN or infinite")
+    weight = usable(weight)
     stats = fitting(weight, stats, gram=True)
+    assert stats.gram is not None
     for level in levels:
         if isinstance(level, Pattern):
             divides(level, weight.shape[1])
@@ -47,61 +60,97 @@ def prune(weight: Tensor, stats: LayerStats | None, levels: Sequence[Level], see
     groups, size = stats.squares.shape
     by_group = weight.to(working(weight.dtype)).reshape(groups, -1, size)
     parts: list[list[Pruned]] = [[] for _ in levels]
-    for rows, gram in zip(by_group, stats.gram if stats.gram is not None else (), strict=True):
-        for place, pruned in zip(parts, _prune(rows, gram.to(rows), levels), strict=True):
-            place.append(pruned)
-    found = []
+    for rows, gram in zip(by_group, stats.gram, strict=True):
+        # The scales of weight and Gram matrix cancel, unless a square under- or overflows.
+        scale = _power(2, float(rows.abs().max()), WEIGHT_RANGE)
+        gram = _divided(gram, _power(4, float(gram.diagonal().mean()), GRAM_RANGE)).to(rows)
+        for place, pruned in zip(parts, _prune(_divided(rows, scale), gram, levels), strict=True):
+            place.append(replace(pruned, weight=_divided(pruned.weight, 1 / scale)))
+    by_level = []
     for of_groups in parts:
         whole = of_groups[0]
         if groups > 1:
             whole = Pruned(torch.cat([part.keep for part in of_groups]), torch.cat([part.weight for part in of_groups]))
         changed = whole.weight.to(weight.dtype)
-        # A finite sum has finite terms, and takes one pass instead of four.
-        if not changed.sum().isfinite() and not changed.isfinite().all():
-            raise ValueError(f"a compensated weight does not fit into {weight.dtype}")
-        found.append(Pruned(whole.keep.contiguous(), changed.contiguous()))
-    return found
+        if not finite(changed):
+            raise ValueError(
+                f"a compensated weight does not fit into {weight.dtype}; use a method that keeps the values of weights "
+                "(wanda, magnitude)"
+            )
+        by_level.append(Pruned(whole.keep.contiguous(), changed.contiguous()))
+    return by_level
 
 
 def factor(gram: Tensor) -> Tensor:
-    """Return the upper triangular `V` `[in, in]` with `V Vᵀ` the damped Gram matrix; `U` is its inverse.
+    """Return the upper triangular `V` for which `V Vᵀ` is the damped Gram matrix. `U` of `prune` is the inverse of `V`.
 
-    It is the Cholesky factor of the matrix with rows and columns in reverse order. Raises ValueError where that fails;
-    the matrix is never replaced by another.
+    `V` is the Cholesky factor of the matrix whose rows and columns are in reverse order, reversed again.
+
+    Args:
+        gram: `[in, in]`, float32 or float64.
+
+    Returns:
+        `[in, in]` in the same dtype.
+
+    Raises:
+        ValueError: The matrix cannot be factored. It is never replaced by another matrix.
     """
     hessian = gram.flip(0, 1)
     diagonal = hessian.diagonal()
-    diagonal[diagonal == 0] = 1
+    live = diagonal != 0
+    if not live.all():
+        # Use the mean of the live columns. A fixed number would have another scale.
+        diagonal[~live] = diagonal[live].mean() if live.any() else 1
     diagonal += DAMPING * diagonal.mean()
     lower, info = torch.linalg.cholesky_ex(hessian)
     if info.item() != 0 or not torch.isfinite(lower.diagonal()).all():
-        raise ValueError("its Gram matrix cannot be factored; calibrate on more pictures, or in float64")
+        raise ValueError("its Gram matrix cannot be factored; calibrate on more captions, or in float64")
     upper: Tensor = lower.flip(0, 1)
     return upper
 
 
 def _prune(weight: Tensor, gram: Tensor, levels: Sequence[Level]) -> list[Pruned]:
-    """Prune one group's rows `[out, in]` at every level; all sparsities share one loop, every pattern has its own."""
+    """Prune one group's rows `[out, in]` at every level. All sparsities share one loop; every pattern has its own."""
     factored = factor(gram)
     dead = gram.diagonal() == 0
     stacks: list[list[Level]] = [list(dict.fromkeys(level for level in levels if not isinstance(level, Pattern)))]
     stacks += [[level] for level in levels if isinstance(level, Pattern)]
-    found: dict[Level, Pruned] = {}
+    by_level: dict[Level, Pruned] = {}
     for stack in stacks:
         if stack:
-            found |= zip(stack, _stacked(weight, factored, dead, stack), strict=True)
-    return [found[level] for level in levels]
+            by_level |= zip(stack, _stacked(weight, factored, dead, stack), strict=True)
+    return [by_level[level] for level in levels]
+
+
+def _power(base: int, value: float, within: float) -> float:
+    """Return the power of a base that is nearest to a value; 1 for a value within a factor `within` of 1.
+
+    Division by a power of two does not round, and the root of a power of four is a power of two.
+    """
+    return 1.0 if value == 0 or 1 / within <= value <= within else float(base) ** round(math.log(value, base))
+
+
+def _divided(values: Tensor, by: float) -> Tensor:
+    return values if by == 1 else values / by
 
 
 def _stacked(weight: Tensor, factored: Tensor, dead: Tensor, levels: Sequence[Level]) -> list[Pruned]:
     """Run the loop over columns once, on copies of the weight for all levels side by side.
 
-    factored: `V`, upper triangular `[in, in]`. levels: sparsities, or a single pattern. Inside, columns lie as rows
-    `[in, levels * out]`, so that each is contiguous.
+    Inside, columns are stored as rows `[in, levels * out]`, so that each is contiguous.
 
-    What a block has changed in all, `Z = old - new`, says what later blocks owe to it without the inverse of `V`:
-    with `E` the errors, `Z = E U`, so `Z V = E`, and the block `b` begins at `W_b + (Σ Z_a V_ab) V_bb⁻¹`, sum over the
-    blocks `a` before it. Only the triangles on the diagonal are ever inverted.
+    Later blocks are updated without the inverse of `V`, from the total change of every block, `Z = old - new`. With `E`
+    the errors, `Z = E U`, so `Z V = E`. Block `b` therefore begins at `W_b + (Σ Z_a V_ab) V_bb⁻¹`, with the sum over
+    all earlier blocks `a`. Only the triangles on the diagonal are inverted.
+
+    Args:
+        weight: `[out, in]`, float32 or float64.
+        factored: `V` of `factor`, `[in, in]`.
+        dead: bool `[in]`: which inputs are always zero.
+        levels: Sparsities, or a single pattern.
+
+    Returns:
+        One `Pruned` per level.
     """
     out, size = weight.shape
     step = levels[0].of if isinstance(levels[0], Pattern) else 1
@@ -115,15 +164,15 @@ def _stacked(weight: Tensor, factored: Tensor, dead: Tensor, levels: Sequence[Le
         scores = work[first:last].square() * cost[first - start : last - start, None]
         scores[dead[first:last]] = -1
         by_level = scores.view(last - first, len(levels), out).transpose(0, 1)
-        for place, found in zip(torch.split(gone[first:last], out, 1), _smallest(by_level, levels), strict=True):
-            place.copy_(found)
+        for place, smallest in zip(torch.split(gone[first:last], out, 1), _smallest(by_level, levels), strict=True):
+            place.copy_(smallest)
 
     for start in range(0, size, block):
         last = min(start + block, size)
         corner = factored[start:last, start:last]
         eye = torch.eye(last - start, dtype=weight.dtype, device=weight.device)
         upper = torch.linalg.solve_triangular(corner, eye, upper=True)
-        # With the rows of `U` divided by their diagonal, a pruned weight is itself the error to spread.
+        # With the rows of `U` divided by their diagonal, the error of a pruned weight is the weight itself.
         pivots = upper.diagonal().clone()
         cost = pivots.square().reciprocal()
         if start:
@@ -148,25 +197,33 @@ def _stacked(weight: Tensor, factored: Tensor, dead: Tensor, levels: Sequence[Le
             changed = dense[start:last].repeat(1, len(levels)).sub_(new)
             owed[last:].addmm_(factored[start:last, last:].T, changed)
     keeps = gone.T.reshape(len(levels), out, size) == 0
-    found = work.T.reshape(len(levels), out, size)
-    return [Pruned(keep, new.where(keep, 0)) for keep, new in zip(keeps, found, strict=True)]
+    weights = work.T.reshape(len(levels), out, size)
+    return [Pruned(keep, new.where(keep, 0)) for keep, new in zip(keeps, weights, strict=True)]
 
 
 def _smallest(scores: Tensor, levels: Sequence[Level]) -> Tensor:
-    """Return bool `[levels, columns, out]`, True for the smallest scores, which go.
+    """Return which weights have the smallest scores.
 
-    scores: `[levels, columns, out]`. Ties go in order of rows of the weight, then columns.
+    Args:
+        scores: `[levels, columns, out]`, each at least 0 or exactly -1.
+        levels: Sparsities, or a single pattern. Equal scores are pruned in the order of rows of the weight, then
+            columns.
+
+    Returns:
+        bool `[levels, columns, out]`, True where the weight is pruned.
     """
     if isinstance(levels[0], Pattern):
-        return ~smallest_pruned(scores[0].T.contiguous(), levels)[0].T[None]
+        if not finite(scores):
+            raise ValueError("a score is NaN or infinite; check the weights and the calibration")
+        return ~pattern_keep(scores[0], levels[0].kept)[None]
     flat = scores.reshape(len(levels), -1)
     counts = [count(level, flat.shape[1]) for level in levels if not isinstance(level, Pattern)]
     limits = kth_smallest(flat, counts)
-    found = scores <= limits[:, None, None]
-    for i, surplus in enumerate((found.flatten(1).sum(1) - torch.tensor(counts, device=found.device)).tolist()):
+    goes = scores <= limits[:, None, None]
+    for i, surplus in enumerate((goes.flatten(1).sum(1) - torch.tensor(counts, device=goes.device)).tolist()):
         if surplus:
             by_row = scores[i].T
             smaller, equal = by_row < limits[i], by_row == limits[i]
             spare = counts[i] - smaller.sum()
-            found[i] = (smaller | (equal & (equal.flatten().cumsum(0).view_as(equal) <= spare))).T
-    return found
+            goes[i] = (smaller | (equal & (equal.flatten().cumsum(0).view_as(equal) <= spare))).T
+    return goes

@@ -1,40 +1,55 @@
-"""Wanda: weights and the size of their inputs (Sun et al., arXiv 2306.11695, eq. 1)."""
+"""Wanda: weights times the size of their inputs (Sun et al., arXiv 2306.11695, equation 1)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from pruners.levels import Level
 from pruners.select import masked, smallest_pruned
-from pruners.stats import fitting, norms, working
+from pruners.stats import fitting, norms, usable, working
 from pruners.types import LayerStats, Pruned
 
-GROUP = "row"
-NEEDS = "squares"
 
+def scores(weight: Tensor, stats: LayerStats | None) -> Tensor:
+    """Return `|W_ij| · ‖X_j‖₂`.
 
-def scores(weight: Tensor, stats: LayerStats) -> Tensor:
-    """Return `|W_ij| · ‖X_j‖₂` as `[out, in]`, float32, or float64 for float64 weights.
+    Args:
+        weight: `[out, in]`, any dtype of `stats.DTYPES`.
+        stats: Sums of squares of the layer's inputs.
 
-    weight: `[out, in]`. Raises ValueError for a weight that is NaN or infinite and for statistics that do not fit.
+    Returns:
+        `[out, in]` in float32; float64 for float64 weights and for inputs beyond the range of float32 products.
+
+    Raises:
+        ValueError: A weight is NaN or infinite, or the statistics are missing or do not fit.
     """
-    if not torch.isfinite(weight).all():
-        raise ValueError("a weight is NaN or infinite")
+    weight = usable(weight)
     stats = fitting(weight, stats)
     groups, size = stats.squares.shape
-    found = weight.to(working(weight.dtype)).abs().reshape(groups, -1, size) * norms(weight, stats)
-    return found.view(weight.shape)
+    products = weight.to(working(weight.dtype)).abs().reshape(groups, -1, size) * norms(weight, stats)
+    return products.view(weight.shape)
 
 
 def prune(weight: Tensor, stats: LayerStats | None, levels: Sequence[Level], seed: int) -> list[Pruned]:
     """Prune the smallest `|W_ij| · ‖X_j‖₂`, the same count in every row (output).
 
-    weight: `[out, in]`, any float dtype, not changed. stats: sums of squares of the inputs. seed is not used. Returns
-    one `Pruned` per level; survivors keep their values. Raises ValueError for a weight or an input that is NaN or
-    infinite, missing or misshapen statistics, a sparsity outside [0, 1] and a pattern that does not divide the layer.
+    Differs: statistics come from the dense model. The published code takes the inputs of a block from the blocks that
+    it has already pruned.
+
+    Args:
+        weight: `[out, in]`, any dtype of `stats.DTYPES`; it is not changed.
+        stats: Sums of squares of the layer's inputs.
+        levels: Sparsities and patterns.
+        seed: Not used.
+
+    Returns:
+        One `Pruned` per level. Survivors keep their values.
+
+    Raises:
+        ValueError: A weight or an input is NaN or infinite, the statistics are missing or do not fit, a sparsity is
+            outside [0, 1], or a pattern does not divide the layer.
     """
-    found = scores(weight, fitting(weight, stats))
-    return [masked(weight, keep) for keep in smallest_pruned(found, levels)]
+    table = scores(weight, stats)
+    return [masked(weight.detach(), keep) for keep in smallest_pruned(table, levels)]

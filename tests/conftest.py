@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from harness.engine import Engine
+from harness.execution.bench import Workbench
+from harness.execution.executor import Setup
+from harness.workloads.scenes import scenes
 
 
 @pytest.fixture(scope="session")
-def engine() -> Engine:
+def bench() -> Workbench:
     """The default workload on the CPU: the one that `baselines.json` was measured with."""
-    return Engine("scenes", "cpu", captions=64, batch_size=64)
+    return Workbench(Setup(scenes(64), "cpu", 64))

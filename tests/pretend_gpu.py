@@ -1,7 +1,7 @@
-"""A GPU that is not there: tensors that say they are on `cuda` and refuse to meet the CPU's, where they are computed.
+"""A pretended GPU: tensors that say they are on `cuda` and refuse to meet tensors of the CPU. The CPU computes them.
 
-What a test under it proves: every tensor is made on, or moved to, the device it is used on. Kernels, their rounding,
-speed and memory are not: those want a card.
+A test on the pretended GPU proves that every tensor is made on, or moved to, the device it is used on. The test proves
+nothing about kernels, their rounding, speed and memory: those need a graphics card.
 """
 
 from __future__ import annotations
@@ -22,25 +22,26 @@ CUDA = torch.device("cuda", 0)
 aten = torch.ops.aten
 # Operations that move tensors between devices.
 MOVES = (aten._to_copy, aten.to, aten.copy_, aten.copy)
-# Methods that look for a real GPU before they dispatch, and what they come to.
+# Methods that look for a real GPU before they dispatch → the operation they stand for.
 DIRECT = {Tensor.contiguous: aten.contiguous, Tensor.__invert__: aten.bitwise_not, Tensor.nonzero: aten.nonzero}
-# Methods that bring a value to Python.
+# Methods that return a value to Python.
 READ = (Tensor.tolist, Tensor.item, Tensor.__float__, Tensor.__int__, Tensor.__bool__, Tensor.__index__)
-# Functions that are made of other operations on a GPU, or of what looks for one.
+# Functions that consist of other operations on a GPU, or that look for a GPU.
 WHOLE = ("gru", "multi_head_attention_forward")
 # Operations that take indices and masks from the CPU, on a real GPU too.
 INDEXING = (aten.index, aten.index_put, aten.index_put_, aten._unsafe_index)
 
 
 class OnGpu(Tensor):
-    """A tensor that says it is on the GPU. host: its values, on the CPU."""
+    """A tensor that says it is on the GPU."""
 
     host: Tensor
+    """The values, on the CPU."""
 
     @staticmethod
     def __new__(cls: type[OnGpu], real: Tensor) -> OnGpu:
         """Wrap a tensor of the CPU; it is not copied."""
-        found: OnGpu = torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+        wrapped: OnGpu = torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
             cls,
             real.size(),
             strides=real.stride(),
@@ -50,8 +51,8 @@ class OnGpu(Tensor):
             device=CUDA,
             requires_grad=False,
         )
-        found.host = real
-        return found
+        wrapped.host = real
+        return wrapped
 
     def __repr__(self, **_: Any) -> str:
         """Show the values."""
@@ -59,7 +60,7 @@ class OnGpu(Tensor):
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Keep away from what looks for a real GPU before it dispatches."""
+        """Handle functions that look for a real GPU before they dispatch."""
         if func in DIRECT:
             return DIRECT[func](*args, **(kwargs or {}))
         if func is Tensor.copy_:
@@ -84,19 +85,19 @@ class OnGpu(Tensor):
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run where no mode is active, as inside another mode's handler."""
+        """Run an operation where no mode is active, such as inside another mode's handler."""
         return run(func, args, kwargs or {})
 
 
-def host(found: Any) -> Any:
-    """Return arguments with the tensors of the CPU that stand behind those of the GPU."""
-    return tree_map(lambda leaf: leaf.host if isinstance(leaf, OnGpu) else leaf, found)
+def host(arguments: Any) -> Any:
+    """Return arguments with the CPU's tensors in place of the GPU's."""
+    return tree_map(lambda leaf: leaf.host if isinstance(leaf, OnGpu) else leaf, arguments)
 
 
-def placed(found: Any, on_gpu: bool, known: Sequence[OnGpu] = ()) -> Any:
-    """Say that results are on the GPU. known: what is given back as it was, by operations in place."""
+def placed(results: Any, on_gpu: bool, known: Sequence[OnGpu] = ()) -> Any:
+    """Say that results are on the GPU. known: arguments; an operation in place returns one of them."""
     if not on_gpu:
-        return found
+        return results
     by_host = {id(tensor.host): tensor for tensor in known}
 
     def place(leaf: Any) -> Any:
@@ -104,7 +105,7 @@ def placed(found: Any, on_gpu: bool, known: Sequence[OnGpu] = ()) -> Any:
             return leaf
         return by_host[id(leaf)] if id(leaf) in by_host else OnGpu(leaf)
 
-    return tree_map(place, found)
+    return tree_map(place, results)
 
 
 def same_device(func: Any, arguments: Any) -> None:
@@ -115,15 +116,15 @@ def same_device(func: Any, arguments: Any) -> None:
 
 
 def run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Run one operation: check that its tensors are on one device, compute, say where the result is."""
-    # Without autograd, as in inference mode, `to` arrives whole, with the device among its positional arguments.
+    """Run one operation: check that its tensors are on one device, compute on the CPU, say where the result is."""
+    # Without autograd, as in inference mode, `to` arrives whole, with the device among the positional arguments.
     names = [argument.name for argument in func._schema.arguments]
     kwargs = dict(zip(names, args, strict=False)) | kwargs
     leading = names[: min(len(args), names.index("device") if "device" in names else len(names))]
     args = tuple(kwargs.pop(name) for name in leading)
     operation = func.overloadpacket
     if operation is aten._fused_sdp_choice:
-        return 0  # attention that is made of other operations
+        return 0  # attention that consists of other operations
     given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, OnGpu)]
     if operation in INDEXING:
         same_device(func, [args[0], args[2:]])
@@ -138,11 +139,11 @@ def run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         kwargs["device"] = torch.device("cpu") if on_gpu else kwargs["device"]
     if on_gpu and kwargs.get("generator") is not None:
         raise RuntimeError("Expected a 'cuda' device type for generator but found 'cpu'")
-    found = func(*host(args), **host(kwargs))
+    results = func(*host(args), **host(kwargs))
     for tensor in given:
         if tensor.size() != tensor.host.size() or tensor.stride() != tensor.host.stride():
             raise NotImplementedError(f"{func} gives a tensor another shape")
-    return placed(found, on_gpu, given)
+    return placed(results, on_gpu, given)
 
 
 class PretendGpu(TorchDispatchMode):
@@ -155,10 +156,10 @@ class PretendGpu(TorchDispatchMode):
 
 @contextmanager
 def pretend_gpu() -> Iterator[None]:
-    """Have a GPU while the body runs, with what torch.cuda says of one; gradients are not kept."""
+    """Pretend a GPU while the body runs, as torch.cuda describes one. Gradients are off."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.backends.cudnn, "is_acceptable", lambda tensor: False)
-        # A module's parameter becomes a new one on the GPU, it is not filled anew.
+        # A module that is moved gets new parameters; the old ones are not overwritten.
         patch.setattr(torch.__future__, "_overwrite_module_params_on_conversion", True)
         patch.setattr(torch.cuda, "_lazy_init", lambda: None)
         patch.setattr(torch.cuda, "is_available", lambda: True)
@@ -167,10 +168,10 @@ def pretend_gpu() -> Iterator[None]:
         for name in ("synchronize", "empty_cache", "reset_peak_memory_stats"):
             patch.setattr(torch.cuda, name, lambda device=None: None)
         patch.setattr(torch.cuda, "max_memory_allocated", lambda device=None: 10**6)
-        # A view that is made in inference mode of what was made outside of it is refused for wrapped tensors.
+        # Inference mode refuses views of wrapped tensors that were made outside of inference mode.
         patch.setattr(torch.inference_mode, "__enter__", lambda self: None)
         patch.setattr(torch.inference_mode, "__exit__", lambda self, *raised: None)
-        # `with torch.device(...)` looks up once which functions make tensors: before they are replaced.
+        # `with torch.device(...)` looks up once which functions make tensors: look them up before they are replaced.
         _device_constructors()
         for name in ("tensor", "as_tensor"):
             patch.setattr(torch, name, _made_on_the_cpu_first(getattr(torch, name)))
@@ -179,10 +180,10 @@ def pretend_gpu() -> Iterator[None]:
 
 
 def _made_on_the_cpu_first(function: Any) -> Any:
-    """Wrap what makes a tensor of numbers, which no mode sees."""
+    """Wrap a function that makes a tensor of numbers: no dispatch mode sees such a function."""
 
     def made(data: Any, *, device: Any = None, **more: Any) -> Tensor:
-        found: Tensor = function(data, **more)
-        return found if device is None else found.to(device)
+        tensor: Tensor = function(data, **more)
+        return tensor if device is None else tensor.to(device)
 
     return made

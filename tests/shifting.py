@@ -2,25 +2,61 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
-from harness import digests
-from harness.verdict.baselines import Baselines
+from harness.case import DENSE, Case
+from harness.facts import Conditions
+from harness.metrics import METRICS
+from harness.record import Cost, Record
+from harness.verdict.baseline import Provenance
+from harness.verdict.repository import Repository
+from pruners.levels import Level, Pattern
 
 
-def shifted(old: Baselines, metric: str, tolerances: float) -> Baselines:
-    """Return baselines in which one metric of every case is better by so many tolerances, per caption too."""
-    cases, sidecars = {}, {}
-    for case, by_workload in old.cases.items():
-        cases[case] = dict(by_workload)
-        for workload, entry in by_workload.items():
-            figure = entry["quality"][metric]
-            by = tolerances * figure["tolerance"] * (-1 if figure["direction"] == "lower" else 1)
-            values = json.loads(old.sidecars[entry["sidecar"]])
-            values[metric] = [value + by for value in values[metric]]
-            content = json.dumps(values).encode()
-            quality = entry["quality"] | {metric: figure | {"value": figure["value"] + by}}
-            cases[case][workload] = entry | {"quality": quality, "sidecar": digests.of_bytes(content)}
-            sidecars[digests.of_bytes(content)] = content
-    return replace(old, cases=cases, sidecars=sidecars)
+def case_of(text: str) -> Case:
+    """Return the case of an id."""
+    target, component, method, layers, level = text.split("-")
+    if method == DENSE:
+        return Case(target)
+    levels: list[Level] = [
+        Pattern(*map(int, part.split(":"))) if ":" in part else float(part) for part in level.split("+")
+    ]
+    return Case(target, component, method, layers, tuple(levels))
+
+
+def measured(repository: Repository) -> list[Record]:
+    """Return what a run that measures just what is stored would bring."""
+    records = []
+    for text, entries in repository.baselines.cases.items():
+        case = case_of(text)
+        for entry in entries:
+            stack = repository.baselines.stacks[entry.stack]
+            before = repository.find(case, entry.workload, stack)
+            assert before is not None
+            memory = entry.memory
+            conditions = Conditions(stack, entry.provenance.threads, 2, memory.batch_size if memory else 1, "")
+            cost = Cost(1.0, 0.1, 0.9, memory.value if memory else None)
+            records.append(
+                Record(
+                    case, entry.workload, before.keep, dict(before.components), dict(before.quality), before.paired,
+                    before.degenerate, cost, conditions,
+                )
+            )  # fmt: skip
+    return records
+
+
+def shifted(repository: Repository, metric: str, tolerances: float) -> Repository:
+    """Return baselines in which one metric of every case is better by some tolerances, in every paired value too."""
+    records = []
+    for record in measured(repository):
+        entry = repository.entry(record.case, record.workload, record.conditions.stack)
+        assert entry is not None
+        by = -METRICS[metric].worse_by(tolerances * entry.quality[metric].tolerance)
+        figure = replace(record.quality[metric], value=record.quality[metric].value + by)
+        paired = [value + by for value in record.paired[metric]]
+        records.append(
+            replace(
+                record, quality={**record.quality, metric: figure}, paired={**record.paired, metric: paired}
+            )
+        )  # fmt: skip
+    return repository.updated(records, {}, (), Provenance("", "2026-01-01", "shifted"))

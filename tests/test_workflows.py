@@ -1,4 +1,4 @@
-"""The workflows, as far as that can be held without running them: pinned, least permissions, a limit on every job."""
+"""The workflows without running them: actions are pinned, permissions are few, times are limited, options exist."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import yaml
+
+from tests import commands
 
 WORKFLOWS = sorted((Path(__file__).parents[1] / ".github" / "workflows").glob("*.yml"))
 ROOT = Path(__file__).parents[1]
@@ -29,8 +31,24 @@ def test_workflow(path: Path) -> None:
 
 
 def test_their_options_exist() -> None:
-    help_text = (ROOT / "harness" / "options.py").read_text()
-    ours = {"--benchmark-json", "--markdown", "--edit-last", "--create-if-none", "--body-file"}
+    checked = 0
     for path in WORKFLOWS:
-        for option in set(re.findall(r"(?<=\s)--[a-z-]+", path.read_text())) - ours:
-            assert f'"{option}"' in help_text, f"{path.name}: {option}"
+        # A folded line is one command with the lines before it.
+        for line in re.sub(r"\n +(?=--|\$\{)", " ", path.read_text(encoding="utf-8")).splitlines():
+            known = None
+            if command := re.search(r"/prunegate ([a-z-]+)", line):
+                known = commands.of_command(command[1])
+            elif "/pytest benchmarks" in line:
+                known = commands.of_pytest()
+            if known is not None:
+                named = commands.named_in(line)
+                assert named <= known, f"{path.name}: {', '.join(sorted(named - known))}"
+                checked += len(named)
+    assert checked > 15
+
+
+def test_their_make_targets_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for path in WORKFLOWS:
+        for target in re.findall(r"make ([a-z-]+)", path.read_text(encoding="utf-8")):
+            assert f"\n{target}:" in makefile, f"{path.name}: make {target}"

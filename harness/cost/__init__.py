@@ -1,1 +1,1 @@
-"""Memory and time."""
+"""The cost of pruned and dense models: memory and latency."""

@@ -1,4 +1,4 @@
-"""Latency as a ratio: dense and pruned are timed in turns, in one process, so that a slow moment hits both."""
+"""Latency as a ratio: dense and pruned take turns in one process, so that a slow moment of the machine hits both."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.measurement import Measurement
 
 
 def synchronised(device: torch.device, work: Callable[[], object]) -> Callable[[], None]:
-    """Return `work` followed by waiting for the device."""
+    """Return a function that does the work and then waits until the device is done."""
 
     def run() -> None:
         work()
@@ -25,17 +25,26 @@ def synchronised(device: torch.device, work: Callable[[], object]) -> Callable[[
     return run
 
 
-# Rounds of a comparison, and how often they are drawn anew for the standard error.
+# The fewest and the most rounds of a comparison.
 FEWEST, MOST = 12, 96
+# Number of bootstrap draws for the standard error.
 DRAWS = 500
 
 
 def ratio(step: Callable[[], None], pruned: Callable[[], AbstractContextManager[None]], wanted: float) -> Measurement:
-    """Time `step` dense, pruned, pruned, dense in every round; return the ratio pruned / dense.
+    """Return the time of a step with the pruned model, as a ratio to the dense model.
 
-    pruned: opens a context in which the model is pruned; changing over is not timed. wanted: the standard error at
-    which rounds end, between `FEWEST` and `MOST`. The value is the exponential of the median of the rounds' log ratios,
-    the standard error by the delta method that of `median_error`. n: rounds.
+    Every round times the step dense, pruned, pruned and dense again. There are at least `FEWEST` and at most `MOST`
+    rounds; they end when the standard error is small enough.
+
+    Args:
+        step: The work to time.
+        pruned: Returns a context in which the model is pruned. Entering and leaving it is not timed.
+        wanted: The standard error that is small enough.
+
+    Returns:
+        The exponential of the median of the rounds' log ratios; its standard error by the delta method from
+        `median_error`; the number of rounds.
     """
 
     def clock() -> float:
@@ -58,9 +67,13 @@ def ratio(step: Callable[[], None], pruned: Callable[[], AbstractContextManager[
 
 
 def median_error(series: Sequence[float]) -> float:
-    """Return the standard error of the median of a series by a circular block bootstrap (Politis & Romano, 1992).
+    """Return the standard error of the median of a series by a circular block bootstrap (Politis and Romano, 1992).
 
-    Blocks of about the cube root of the length keep a slow moment together: neighbours are not independent. Seeded.
+    Neighbours in a series of timings depend on each other. Blocks of about the cube root of the length keep a slow
+    moment of the machine together. The draws are seeded.
+
+    Args:
+        series: Values in the order in which they were measured, two or more.
     """
     n = len(series)
     block = max(2, round(n ** (1 / 3)))

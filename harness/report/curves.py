@@ -1,116 +1,211 @@
-"""Quality against sparsity as an SVG: a row per component, a panel per metric, a line per method, bars of one SE."""
+"""Quality against sparsity as an SVG: a row per target and component, a panel per metric, a line per method."""
 
 from __future__ import annotations
 
+import io
 import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
+from typing import TYPE_CHECKING, Any, Literal
 
-from harness.errors import HarnessError
-from harness.record import Record
+from harness.case import LAYERS
+from harness.errors import HarnessError, unknown
+from harness.metrics import METRICS
+from harness.report.groups import captions_in, metrics_of
+from pruners import METHODS
+from pruners.levels import Pattern
 
-WIDTH, HEIGHT, LEFT, TOP, GAP, BELOW = 300, 210, 52, 34, 62, 48
-PANELS = (
-    ("composition", "composition accuracy"),
-    ("clip", "CLIP score (100·cos)"),
-    ("fid", "FID (lower is better)"),
-    ("fid_dense", "FID to the dense model's pictures"),
-)
-# Colours that the colour-blind tell apart (Okabe and Ito, 2008), and dashes for OWL and the control.
-STYLES = {
-    "magnitude": ("#000000", ""),
-    "wanda": ("#0072b2", ""),
-    "sparsegpt": ("#d55e00", ""),
-    "global_magnitude": ("#009e73", ""),
-    "owl_magnitude": ("#000000", "6 4"),
-    "owl_wanda": ("#0072b2", "6 4"),
-    "owl_sparsegpt": ("#d55e00", "6 4"),
-    "random": ("#999999", "2 3"),
-}
-# Method → the dense case and the method's own, by sparsity.
-Lines = dict[str, list[Record]]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+
+    from harness.metrics.metric import Metric
+    from harness.record import Record
+    from harness.results import Results
+
+# Colours that the colour-blind tell apart: Okabe and Ito, 2008, with grey for their yellow.
+COLOURS = ("#000000", "#999999", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2), (1, 1.5), (6, 2, 1, 2), (3, 1, 1, 1, 1, 1))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
+_ACROSS = 3
+_WIDTH, _HEIGHT, _ABOVE = 3.7, 2.7, 0.5
 
 
 @dataclass(frozen=True)
-class Scale:
-    """Maps values to heights inside a panel whose upper edge is at `top`."""
+class Style:
+    """The look of one method's line."""
 
-    low: float
-    high: float
-    top: float
+    colour: str
+    """The colour of the pruner: methods that share a pruner share a colour."""
+    dashes: tuple[float, ...]
+    """The dashes of the allocation: lengths of ink and gap, empty for a solid line."""
+    marker: str
+    """The marker of the method. No two methods look alike as long as there are enough markers."""
 
-    def y(self, value: float) -> float:
-        """Return the distance from the top of the drawing."""
-        return self.top + HEIGHT * (1 - (value - self.low) / (self.high - self.low))
-
-    def ticks(self) -> list[float]:
-        """Return three to eight round values."""
-        size = 10 ** math.floor(math.log10(self.high - self.low))
-        step = next(part * size for part in (0.2, 0.25, 0.5, 1, 2) if (self.high - self.low) / (part * size) <= 7)
-        first = math.ceil(self.low / step - 1e-9)
-        return [i * step for i in range(first, math.floor(self.high / step + 1e-9) + 1)]
+    @property
+    def linestyle(self) -> Literal["solid"] | tuple[float, tuple[float, ...]]:
+        """Return the dashes as matplotlib writes them."""
+        return (0, self.dashes) if self.dashes else "solid"
 
 
-def draw(records: list[Record], layers: str = "all") -> str:
-    """Return the SVG text: what prunes one component, at sparsities; lines start at the target's dense case.
+def styles() -> dict[str, Style]:
+    """Return a style for every entry of `METHODS`, also for methods that a user has registered."""
+    pruners = list(dict.fromkeys(method.prune for method in METHODS.values()))
+    allocations = list(dict.fromkeys(method.allocation for method in METHODS.values()))
+    looks: dict[str, Style] = {}
+    for i, (name, method) in enumerate(METHODS.items()):
+        colour = COLOURS[pruners.index(method.prune) % len(COLOURS)]
+        dashes = DASHES[allocations.index(method.allocation) % len(DASHES)]
+        possible = [Style(colour, dashes, MARKERS[(i + k) % len(MARKERS)]) for k in range(len(MARKERS))]
+        looks[name] = next((look for look in possible if look not in looks.values()), possible[0])
+    return looks
 
-    Raises HarnessError where no case has these layers.
+
+# Method → its records and the dense model's, by sparsity.
+_Lines = Mapping[str, Sequence["Record"]]
+
+
+def draw(results: Results, layers: str = "all", metrics: Sequence[str] | None = None) -> str:
+    """Draw the cases that prune one component at a sparsity. Every line starts at the target's dense model.
+
+    Args:
+        results: The results of a run.
+        layers: A name of `LAYERS`; cases with another choice of layers are left out.
+        metrics: Names of the metrics to draw, in order; None: all that were measured.
+
+    Returns:
+        The text of an SVG file. Equal results give equal text.
+
+    Raises:
+        HarnessError: No case can be drawn, or a name is unknown.
     """
-    dense = {record.case.split("-")[0]: record for record in records if not record.requested}
-    rows: dict[tuple[str, str], Lines] = {}
-    for record in records:
-        target, component, method, kind, level = record.case.split("-")
-        # A pattern of half the weights is no point between two sparsities.
-        if method in STYLES and kind == layers and len(record.requested) == 1 and ":" not in level:
-            line = rows.setdefault((target, component), {})
-            line.setdefault(method, [dense[target]] if target in dense else []).append(record)
-    if not rows:
-        raise HarnessError(f"the file holds no case with the layers {layers!r}; try another --layers")
-    several = len({target for target, _ in rows}) > 1
-    shown = [(m, title) for m, title in PANELS if any(m in r.quality for r in records)][:3]
-    width, deep = LEFT + len(shown) * (WIDTH + GAP), TOP + HEIGHT + BELOW
-    total = len(rows) * deep + 24
-    svg = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {total}" font-family="sans-serif" '
-        'font-size="12"><rect width="100%" height="100%" fill="white"/>'
-    ]
-    for i, ((target, component), lines) in enumerate(sorted(rows.items())):
-        name = f"{target}: {component}" if several else component
-        for k, (metric, title) in enumerate(shown):
-            svg += _panel(LEFT + k * (WIDTH + GAP), i * deep + TOP, metric, f"{name}: {title}", lines)
-    used = [method for method in STYLES if any(method in lines for lines in rows.values())]
-    for i, method in enumerate(used):
-        x, (colour, dash) = LEFT + i * 128, STYLES[method]
-        svg.append(f'<path d="M{x} {total - 20}h26" stroke="{colour}" stroke-width="2" stroke-dasharray="{dash}"/>')
-        svg.append(f'<text x="{x + 30}" y="{total - 16}" font-size="11">{method}</text>')
-    n = records[0].quality["clip"].n
-    caption = f"n = {n} captions, bars: ± 1 standard error"
-    svg.append(f'<text x="{width - 10}" y="{total - 3}" text-anchor="end" font-size="11">{caption}</text></svg>')
-    return "\n".join(svg) + "\n"
+    if layers not in LAYERS:
+        raise unknown("--layers", layers, LAYERS)
+    records = {result.record.case: result.record for result in results.cases}
+    chosen = [record for record in records.values() if record.case.layers == layers]
+    drawn = [record for record in chosen if _is_point(record)]
+    if not drawn:
+        raise HarnessError(f"--layers {layers}: no case of the run prunes one component at a sparsity; use another one")
+    rows: dict[tuple[str, str], dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
+    for record in drawn:
+        rows[record.case.target, record.case.component][record.case.method].append(record)
+    for (target, _), lines in rows.items():
+        for line in lines.values():
+            line.extend(filter(None, [results.dense.get(target)]))
+            line.sort(key=_sparsity)
+    shown = _panels([record for lines in rows.values() for line in lines.values() for record in line], metrics)
+    about = f"n = {captions_in(drawn)} captions; bars: ± 1 standard error"
+    if len(drawn) < len(chosen):
+        about += f"; not drawn: {len(chosen) - len(drawn)} with an N:M pattern or several components"
+    return _svg(dict(sorted(rows.items())), shown, about)
 
 
-def _panel(left: float, top: float, metric: str, title: str, lines: Lines) -> list[str]:
-    every = [r.quality[metric] for rows in lines.values() for r in rows if metric in r.quality]
-    if not every:
-        return []
-    low, high = min([0.0, *(m.value - m.se for m in every)]), max(m.value + m.se for m in every)
-    scale = Scale(low, high + 0.04 * (high - low) + 1e-9, top)
-    svg = [f'<text x="{left}" y="{top - 12}" font-weight="bold">{escape(title)}</text>']
-    for value in scale.ticks():
-        svg.append(f'<path d="M{left} {scale.y(value):.1f}h{WIDTH}" stroke="#e4e4e4"/>')
-        svg.append(f'<text x="{left - 6}" y="{scale.y(value) + 4:.1f}" text-anchor="end">{value:g}</text>')
-    for k in range(6):
-        x = left + WIDTH * k / 5
-        svg.append(f'<text x="{x}" y="{top + HEIGHT + 18}" text-anchor="middle">{k * 20} %</text>')
-    svg.append(f'<text x="{left + WIDTH / 2}" y="{top + HEIGHT + 34}" text-anchor="middle">sparsity</text>')
-    for method in (name for name in STYLES if name in lines):
-        colour, dash = STYLES[method]
-        points = [(sum(r.requested.values()), r.quality[metric]) for r in lines[method] if metric in r.quality]
-        points.sort(key=lambda point: point[0])
-        path = " L".join(f"{left + WIDTH * s:.1f} {scale.y(m.value):.1f}" for s, m in points)
-        svg.append(f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="1.6" stroke-dasharray="{dash}"/>')
-        for s, m in points:
-            x, ends = left + WIDTH * s, (scale.y(m.value - m.se), scale.y(m.value + m.se))
-            svg.append(f'<path d="M{x:.1f} {ends[0]:.1f}V{ends[1]:.1f}" stroke="{colour}"/>')
-            svg.append(f'<circle cx="{x:.1f}" cy="{scale.y(m.value):.1f}" r="2" fill="{colour}"/>')
-    return svg
+def can_draw(results: Results, layers: str) -> bool:
+    """Return whether a run has a case with this choice of layers that `draw` draws."""
+    return any(result.record.case.layers == layers and _is_point(result.record) for result in results.cases)
+
+
+def _is_point(record: Record) -> bool:
+    levels = record.case.levels
+    return len(levels) == 1 and not isinstance(levels[0], Pattern)
+
+
+def _sparsity(record: Record) -> float:
+    return sum(record.case.requested.values())
+
+
+def _panels(records: Sequence[Record], names: Sequence[str] | None) -> list[Metric]:
+    measured = metrics_of(records)
+    if names is None:
+        return measured
+    for name in names:
+        if name not in METRICS:
+            raise unknown("--metrics", name, METRICS)
+        if METRICS[name] not in measured:
+            raise HarnessError(f"--metrics {name}: the run has not measured it; measure again with --metrics {name}")
+    return [METRICS[name] for name in names]
+
+
+def _svg(rows: Mapping[tuple[str, str], _Lines], metrics: Sequence[Metric], about: str) -> str:
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    across = min(_ACROSS, len(metrics))
+    down = math.ceil(len(metrics) / across)
+    used = [name for name in METHODS if any(name in lines for lines in rows.values())]
+    looks = styles()
+    foot = 0.3 + 0.22 * math.ceil(len(used) / (2 * across))
+    high = len(rows) * (_ABOVE + down * _HEIGHT)
+    # Equal results give equal bytes: ids are salted with a fixed text, and the file names no date.
+    settings: dict[Any, Any] = {
+        "svg.hashsalt": "prunegate", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 9.0,
+        "path.simplify": False,
+    }  # fmt: skip
+    with matplotlib.rc_context(settings):
+        figure = Figure(figsize=(across * _WIDTH, high + foot), layout="constrained")
+        FigureCanvasSVG(figure)
+        halves = figure.subfigures(2, 1, squeeze=False, height_ratios=(high, foot))
+        parts = halves[0, 0].subfigures(len(rows), 1, squeeze=False)
+        several = len({target for target, _ in rows}) > 1
+        for i, ((target, component), lines) in enumerate(rows.items()):
+            part = parts[i, 0]
+            name = f"{target}: {component}" if several else component
+            part.suptitle(name, x=0.01, ha="left", fontweight="bold", parse_math=False)
+            axes = [*part.subplots(down, across, squeeze=False).flat]
+            for panel, metric in zip(axes, metrics, strict=False):
+                _panel(panel, metric, i, lines, looks)
+            for panel in axes[len(metrics) :]:
+                panel.set_axis_off()
+        _foot(halves[1, 0], used, looks, about, 2 * across)
+        drawn = io.StringIO()
+        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(drawn, format="svg", metadata=nothing)
+    return drawn.getvalue()
+
+
+def _panel(axes: Axes, metric: Metric, row: int, lines: _Lines, looks: Mapping[str, Style]) -> None:
+    better = "↓" if metric.lower_is_better else "↑"
+    axes.set_title(f"{metric.label} {better}", fontsize=9, parse_math=False)
+    low = 0.0
+    for name in (name for name in METHODS if name in lines):
+        look = looks[name]
+        points = [(_sparsity(r), r.quality[metric.name]) for r in lines[name] if metric.name in r.quality]
+        low = min([low, *(figure.value - figure.se for _, figure in points)])
+        axes.errorbar(
+            [100 * sparsity for sparsity, _ in points],
+            [figure.value for _, figure in points],
+            [figure.se for _, figure in points],
+            color=look.colour, linestyle=look.linestyle, linewidth=1.3, elinewidth=0.9, marker=look.marker,
+            markersize=3.5,
+        ).lines[0].set_gid(f"line-{row}-{name}-{metric.name}")  # fmt: skip
+    axes.set_xlim(-2, 102)
+    axes.set_ylim(bottom=low * 1.05)
+    axes.set_xticks(range(0, 101, 20), [f"{tick} %" for tick in range(0, 101, 20)])
+    axes.set_xlabel("sparsity")
+    axes.grid(color="#e4e4e4", linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _foot(
+    figure: Figure | SubFigure, names: Sequence[str], looks: Mapping[str, Style], about: str, columns: int
+) -> None:
+    """Draw the legend of all panels, and a line of text below."""
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D(
+            [], [], color=looks[name].colour, linestyle=looks[name].linestyle, linewidth=1.3,
+            marker=looks[name].marker, markersize=4,
+        )
+        for name in names
+    ]  # fmt: skip
+    # The labels are set afterwards: a legend leaves out a label that starts with "_".
+    legend = figure.legend(
+        handles, ["method"] * len(names), loc="upper center", ncols=columns, frameon=False, handlelength=3.5
+    )
+    for text, name in zip(legend.get_texts(), names, strict=True):
+        text.set_text(name)
+    figure.text(0.99, 0.02, about, ha="right", va="bottom", fontsize=8, parse_math=False)

@@ -1,91 +1,119 @@
-"""One line per case and a closing table: plain text, no terminal control."""
+"""One line per case and closing tables: plain text without terminal control."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from harness.measurement import Measurement
-from harness.record import Record
+from harness.measurement import decimals
+from harness.metrics import METRICS
+from harness.report.groups import VERDICTS, Column, captions_in, columns, few, groups, level, seconds
 
-_NAMES = (
-    ("sparsity", 13),
-    ("FID", 15),
-    ("KID", 13),
-    ("CLIP score", 13),
-    ("composition", 15),
-    ("drift", 6),
-    ("zeros", 6),
-    ("s", 5),
-    ("MB", 5),
-    ("stored", 6),
-)
+if TYPE_CHECKING:
+    from harness.measurement import Measurement
+    from harness.metrics.metric import Metric
+    from harness.record import Record
+    from harness.results import LatencyResult, Result, Results
 
-
-def head(kid: bool) -> str:
-    """Return the head of a table. kid: with a column for KID, which only pipelines of the user's have."""
-    return "".join(f"{name:>{width}}  " for name, width in _NAMES if kid or name != "KID") + "verdict"
+_ID = 46
+_LEVEL = 13
+# The width of texts in columns.
+_WIDE = 120
 
 
-def figure(m: Measurement, decimals: int) -> str:
-    """Return "value ± standard error"."""
+def figure(m: Measurement, least: int) -> str:
+    """Return "value ± standard error" with two digits of the latter. least: the fewest decimals."""
+    digits = decimals([(m.value, m.se)], least)
     # Adding nothing makes a rounded -0 a 0.
-    return f"{round(m.value, decimals) + 0.0:.{decimals}f} ± {m.se:.{decimals}f}"
+    return f"{round(m.value, digits) + 0.0:.{digits}f} ± {m.se:.{digits}f}"
 
 
-def zeros(record: Record) -> str:
-    """Return the share of zeros among the targeted weights of all pruned components."""
-    counts = [record.exact["components"][component] for component in record.requested]
-    targeted = sum(c["targeted"] for c in counts)
-    return f"{sum(c['zeros'] for c in counts) / targeted:.1%}" if targeted else "-"
+def case_line(result: Result) -> str:
+    """Return the line that is printed when a case has ended: its id, the headline metrics, seconds and verdict."""
+    record = result.record
+    shown = [_headline(m, record) for m in METRICS.values() if m.headline and m.name in record.quality]
+    took = seconds(record)
+    took = f"{took:>4} s" if took[0].isdigit() else f"{took:>6}"
+    blank = [f"{record.degenerate} degenerate"] if record.degenerate else []
+    return f"{record.case.id:<{_ID}} {'  '.join([*shown, took, *blank, result.verdict])}"
 
 
-def columns(record: Record, level: str, verdict: str, kid: bool) -> str:
-    """Return one row under `head(kid)`: MB of tensors at once while generating, stored MB of parameters."""
-    shown = dict.fromkeys(("fid", "kid", "clip", "composition"), "-")
-    decimals = {"fid": 2, "kid": 2, "clip": 2, "composition": 3}
-    shown |= {name: figure(record.quality[name], decimals[name]) for name in shown if name in record.quality}
-    seconds = f"{record.seconds['generate']:.1f}" if record.seconds else "kept"
-    needed = "-" if record.tensor_megabytes is None else f"{record.tensor_megabytes:.1f}"
-    stored = sum(counts["stored"] for counts in record.parameter_bytes.values()) / 1e6
-    distance = f"{shown['kid']:>13}  " if kid else ""
-    return (
-        f"{level:>13}  {shown['fid']:>15}  {distance}{shown['clip']:>13}  {shown['composition']:>15}  "
-        f"{record.quality['drift'].value:>6.2f}  {zeros(record):>6}  {seconds:>5}  {needed:>5}  {stored:>6.1f}  "
-        f"{verdict}"
-    )
+def _headline(metric: Metric, record: Record) -> str:
+    # A share has one digit before the point; other metrics have up to three.
+    width = metric.decimals + (2 if metric.steps else 4)
+    figure = record.quality[metric.name]
+    return f"{metric.label} {figure.value:{width}.{metric.digits([figure])}f}"
 
 
-def case_line(record: Record, verdict: str) -> str:
-    """Return the line that is printed when a case is done."""
-    labels = {"fid": ("FID", 6, 2), "clip": ("CLIP", 5, 2), "composition": ("composition", 0, 3)}
-    shown = [
-        f"{label} {record.quality[name].value:{width}.{decimals}f}"
-        for name, (label, width, decimals) in labels.items()
-        if name in record.quality
-    ]
-    seconds = f"{record.seconds['generate']:4.1f} s" if record.seconds else "  kept"
-    return f"{record.case:<46} {'  '.join(shown)}  {seconds}  {verdict}"
+def latency_line(result: LatencyResult) -> str:
+    """Return the line that is printed when a ratio of latencies has been measured."""
+    ratio = result.ratio
+    return f"{result.case.id:<{_ID}} latency {figure(ratio, 3)} of dense, {ratio.n} rounds  {result.verdict}"
 
 
-def tables(results: Iterable[tuple[Record, str]], dense: Mapping[str, Record]) -> list[str]:
-    """Return the closing tables, one per target, component, method and layer choice, its dense model on top of each."""
-    groups: dict[tuple[str, ...], list[tuple[Record, str]]] = {}
-    for record, verdict in results:
-        *group, _ = record.case.split("-")
-        groups.setdefault(tuple(group), []).append((record, verdict))
+def tables(results: Results) -> list[str]:
+    """Return the closing tables and the meaning of their columns, line by line.
+
+    Args:
+        results: The results of a run.
+
+    Returns:
+        One table per target, component, method and choice of layers, the dense model on top of each; nothing where only
+        dense models were measured.
+    """
     lines: list[str] = []
-    for (target, component, method, layers), rows in sorted(groups.items()):
-        if method == "dense":
-            continue
-        n, kid = rows[0][0].quality["clip"].n, "kid" in rows[0][0].quality
-        lines += ["", f"{target}: {component} pruned by {method}, {layers} layers, n = {n}", head(kid)]
-        if target in dense:
-            lines.append(columns(dense[target], "dense", "", kid))
-        for record, verdict in sorted(rows, key=lambda row: tuple(row[0].requested.values())):
-            lines.append(columns(record, record.case.split("-")[-1], verdict, kid))
-    if lines:
-        lines += [
-            "",
-            "± one standard error; MB: tensors at once while generating; stored: parameters in MB, zeros as a bitmap",
-        ]
+    shown = [group for group in groups(results) if not group.case.is_dense]
+    for group in shown:
+        own = group.columns
+        rows = [["sparsity", *(column.name for column in own), "verdict"]]
+        if group.dense is not None:
+            rows.append(_cells(group.dense, own, ""))
+        rows += [_cells(result.record, own, result.verdict) for result in group.results]
+        marked = " (for change only: see below)" if few(group.records) else ""
+        lines += ["", f"{group.title}, n = {captions_in(group.records)}{marked}", *_aligned(rows)]
+    if shown:
+        warning = few(record for group in shown for record in group.records)
+        lines += ["", *legend(columns(shown)), f"{VERDICTS}.", *([f"{warning}."] if warning else [])]
     return lines
+
+
+def introduction(metrics: Sequence[Metric]) -> list[str]:
+    """Return the explanation of the lines of finished cases, for the start of a run.
+
+    Args:
+        metrics: The metrics of the lines.
+    """
+    shown = [*(f"{m.label} ({m.short or m.summary.removesuffix('.')})" for m in metrics), "s (seconds of generating)"]
+    text = f"A line per case: {', '.join(shown)}, and the verdict. {VERDICTS} of the tables at the end."
+    return textwrap.wrap(text, _WIDE)
+
+
+def _cells(record: Record, own: Sequence[Column], verdict: str) -> list[str]:
+    return [level(record), *(column.write(record) for column in own), verdict]
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows as lines: all columns are aligned on the right, the last one on the left."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)]
+    widths[0] = max(widths[0], _LEVEL)
+    return [
+        "  ".join([*(f"{cell:>{width}}" for cell, width in zip(row[:-1], widths, strict=True)), row[-1]]).rstrip()
+        for row in rows
+    ]
+
+
+def legend(shown: Sequence[Column]) -> list[str]:
+    """Return the meaning of columns, two on a line where they fit."""
+    names = [f"{column.name} {column.better}".rstrip() for column in shown]
+    wide = max(map(len, names))
+    entries = [f"{name:>{wide}}  {column.meaning}" for name, column in zip(names, shown, strict=True)]
+    half = _WIDE // 2
+    lines: list[str] = []
+    for entry in entries:
+        pairs = lines and len(lines[-1]) < half and len(entry) < half
+        if pairs:
+            lines[-1] = f"{lines[-1]:<{half}}{entry}"
+        else:
+            lines.append(entry)
+    return [*lines, "↓ lower is better, ↑ higher is better, ± one standard error."]

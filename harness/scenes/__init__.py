@@ -1,1 +1,1 @@
-"""The embedded text-to-image model `scenes`: its world, its training and its judges."""
+"""The embedded text-to-image model `scenes`: its pictures and captions, its training and its scorers."""

@@ -1,13 +1,16 @@
-"""The world of `scenes`: what a picture can contain, how a caption says it, and which meanings are held out."""
+"""The world of `scenes`: what a picture can show, how a caption describes it, and which scenes are held out."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import random
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import msgspec
+
+from harness.errors import HarnessError
 
 COLOURS: dict[str, tuple[float, float, float]] = {
     "red": (0.90, 0.10, 0.12),
@@ -28,8 +31,9 @@ BACKGROUNDS: dict[str, tuple[float, float, float]] = {
 SHAPES = ("circle", "square", "triangle", "star", "ring", "cross")
 SIZES = ("small", "large")
 RELATIONS = ("left of", "right of", "above", "below")
-# Where a scene can belong (`Scene.split`), and the things that make it a "combination".
+# The groups that scenes are divided into, see `Scene.split`.
 SPLITS = ("train", "evaluation", "calibration", "combination")
+# Pairs of shape and colour that the model never trains on. A scene with one of them is a "combination".
 UNSEEN = (("star", "purple"), ("ring", "orange"), ("triangle", "green"), ("cross", "cyan"))
 OPPOSITE = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
 
@@ -41,35 +45,49 @@ class Thing:
     """One object of a scene."""
 
     shape: str
+    """One of `SHAPES`."""
     colour: str
+    """One of `COLOURS`."""
     size: str
+    """One of `SIZES`."""
 
 
 @dataclass(frozen=True)
 class Scene:
-    """One or two things on a background; `relation` says where the first stands, seen from the second."""
+    """One or two things on a background."""
 
     background: str
+    """One of `BACKGROUNDS`."""
     things: tuple[Thing, ...]
+    """One thing, or two things in the order of the caption."""
     relation: str | None
+    """Where the first thing is, seen from the second: one of `RELATIONS`. None for a single thing."""
 
     def ordered(self) -> tuple[str | None, tuple[Thing, ...]]:
-        """Return (axis, things from left to right or from top to bottom): what a picture can show of the relation."""
+        """Return the scene as a picture shows it, whatever order the caption has.
+
+        Returns:
+            The relation "left of" or "above" (None for a single thing), and the things from left to right or from top
+            to bottom.
+        """
         if self.relation in ("right of", "below"):
             return OPPOSITE[self.relation], self.things[::-1]
         return self.relation, self.things
 
     def meaning(self) -> str:
-        """Return the same text for every scene that the same picture may show ("A left of B", "B right of A")."""
+        """Return a text that is equal for two scenes exactly where one picture shows both.
+
+        For example, "A left of B" and "B right of A" have one meaning.
+        """
         relation, things = self.ordered()
         words = [f"{t.size} {t.colour} {t.shape}" for t in things]
         return f"{f' {relation} '.join(words)} | {self.background}"
 
     def split(self) -> str:
-        """Return which split the scene belongs to.
+        """Return the split that the scene belongs to: one of `SPLITS`.
 
-        "combination" where a thing is one of `UNSEEN`, a shape and a colour never trained together; of the others one
-        meaning in ten each is kept for "evaluation" and "calibration", and the rest are "train".
+        A scene with a thing of `UNSEEN` is a "combination". The hash of its meaning decides about every other scene:
+        one in ten is "evaluation", one in ten is "calibration", and the others are "train".
         """
         if any((thing.shape, thing.colour) in UNSEEN for thing in self.things):
             return "combination"
@@ -78,7 +96,7 @@ class Scene:
 
 
 def sample_scene(rng: random.Random, splits: Collection[str]) -> Scene:
-    """Draw a scene that belongs to one of `splits`: one thing in a quarter of the draws, else two."""
+    """Draw a scene from some splits. A quarter of the draws have one thing, the others have two."""
     while True:
         count = 1 if rng.random() < 0.25 else 2
         things = tuple(Thing(rng.choice(SHAPES), rng.choice(tuple(COLOURS)), rng.choice(SIZES)) for _ in range(count))
@@ -89,11 +107,16 @@ def sample_scene(rng: random.Random, splits: Collection[str]) -> Scene:
 
 
 def twin(scene: Scene, rng: random.Random, splits: Collection[str]) -> Scene:
-    """Draw a scene of `splits` that means something else but differs from `scene` in one respect only.
+    """Draw a scene that has another meaning but differs from the given scene in one respect only.
 
-    Two things change places or exchange one attribute; one thing, and two in one draw of five, get another shape,
-    colour or size. Words in a bag do not tell twins apart: a contrastive text encoder that never meets them never
-    learns which of two things stands on the left.
+    Two things change places or exchange one attribute. A single thing gets another shape, colour or size, and so does
+    one of two things in every fifth draw. Scene and twin often have the same words in another order. A text encoder
+    that trains without twins may ignore the order of words, and then never learns which of two things is on the left.
+
+    Args:
+        scene: The scene to vary.
+        rng: The source of the draws.
+        splits: The splits that the twin may come from.
     """
     while True:
         things = list(scene.things)
@@ -106,13 +129,13 @@ def twin(scene: Scene, rng: random.Random, splits: Collection[str]) -> Scene:
         else:
             first, second = (getattr(thing, attribute) for thing in things)
             things = [replace(things[0], **{attribute: second}), replace(things[1], **{attribute: first})]
-        found = replace(scene, things=tuple(things))
-        if found.split() in splits and found.meaning() != scene.meaning():
-            return found
+        other = replace(scene, things=tuple(things))
+        if other.split() in splits and other.meaning() != scene.meaning():
+            return other
 
 
 def describe(scene: Scene, rng: random.Random) -> str:
-    """Return one of the scene's paraphrases in English, lower case."""
+    """Return one of several English captions for the scene, in lower case."""
     phrases = [f"a {t.size} {t.colour} {t.shape}" for t in scene.things]
     if scene.relation is None:
         text = phrases[0] if rng.random() < 0.7 else phrases[0].removeprefix("a ")
@@ -125,40 +148,58 @@ def describe(scene: Scene, rng: random.Random) -> str:
 
 
 def sample_captions(n: int, seed: int, split: str) -> list[tuple[str, Scene]]:
-    """Draw `n` pairs of caption and scene from one split, no caption twice."""
+    """Draw n pairs of caption and scene from one split. No caption occurs twice."""
     rng = random.Random(seed)
-    found: dict[str, Scene] = {}
-    while len(found) < n:
+    pairs: dict[str, Scene] = {}
+    while len(pairs) < n:
         scene = sample_scene(rng, (split,))
-        found.setdefault(describe(scene, rng), scene)
-    return list(found.items())
-
-
-def to_json(caption: str, scene: Scene) -> dict[str, object]:
-    """Return caption and scene as plain JSON values."""
-    things = [[t.size, t.colour, t.shape] for t in scene.things]
-    return {"caption": caption, "background": scene.background, "relation": scene.relation, "things": things}
-
-
-def from_json(entry: dict[str, object]) -> tuple[str, Scene]:
-    """Read what `to_json` wrote."""
-    things = tuple(Thing(size=s, colour=c, shape=f) for s, c, f in entry["things"])  # type: ignore[attr-defined]
-    return str(entry["caption"]), Scene(str(entry["background"]), things, entry["relation"])  # type: ignore[arg-type]
+        pairs.setdefault(describe(scene, rng), scene)
+    return list(pairs.items())
 
 
 def draw_held_out() -> dict[str, list[tuple[str, Scene]]]:
-    """Draw what is stored as the held-out lists, each in an order in which every part looks like the whole."""
-    found = {}
+    """Draw the lists that `held_out.json` stores.
+
+    Each list is shuffled, so that its first captions resemble the whole list.
+    """
+    lists = {}
     for split, n in (("evaluation", 1000), ("combination", 500)):
-        found[split] = sample_captions(n, 20241113, split)
-        random.Random(20241113).shuffle(found[split])
-    return found
+        lists[split] = sample_captions(n, 20241113, split)
+        random.Random(20241113).shuffle(lists[split])
+    return lists
 
 
 def held_out(split: str = "evaluation") -> list[tuple[str, Scene]]:
-    """Return a fixed list of captions with their scenes, none of whose meanings the model is ever trained on.
+    """Return a fixed list of captions with their scenes. The model never trains on the meaning of any of them.
 
-    "evaluation": 1,000 captions, what the gate and all quality figures use. "combination": 500 captions with a shape
-    and a colour that the model never saw together (`UNSEEN`).
+    Args:
+        split: "evaluation" for the 1,000 captions behind the gate and all quality figures; "combination" for 500
+            captions with a pair of `UNSEEN`.
+
+    Raises:
+        HarnessError: `held_out.json` is missing or damaged.
     """
-    return [from_json(entry) for entry in json.loads(HELD_OUT_FILE.read_text())[split]]
+    try:
+        lists = msgspec.json.decode(HELD_OUT_FILE.read_bytes(), type=dict[str, list[_Stored]])
+        return [(entry.caption, entry.scene()) for entry in lists[split]]
+    except (OSError, ValueError, KeyError, RecursionError, msgspec.MsgspecError) as error:
+        raise HarnessError(
+            f"{HELD_OUT_FILE} cannot be read ({error}); restore it with `git checkout -- {HELD_OUT_FILE}`"
+        ) from error
+
+
+class _Stored(msgspec.Struct):
+    """One caption of `held_out.json`."""
+
+    caption: str
+    background: str
+    relation: str | None
+    things: list[tuple[str, str, str]]  # size, colour, shape
+
+    def scene(self) -> Scene:
+        things = tuple(Thing(shape, colour, size) for size, colour, shape in self.things)
+        fits = all(t.shape in SHAPES and t.colour in COLOURS and t.size in SIZES for t in things)
+        related = self.relation in RELATIONS if len(things) == 2 else len(things) == 1 and self.relation is None
+        if not (fits and related and self.background in BACKGROUNDS):
+            raise ValueError(f"the scene of {self.caption!r} is damaged")
+        return Scene(self.background, things, self.relation)

@@ -1,4 +1,4 @@
-"""The independent judges: a network that reads a picture, and a CLIP of its own. Neither is part of the model."""
+"""The two scorers of `scenes`: the reader, which names what a picture shows, and a CLIP. The pipeline uses neither."""
 
 from __future__ import annotations
 
@@ -19,9 +19,14 @@ FEATURES = 128
 
 
 def labels(scenes: list[Scene]) -> Tensor:
-    """Return what a right picture of each scene shows: int64 `[n, 9]` in the order of `ATTRIBUTES`.
+    """Return the attributes that a right picture of each scene shows.
 
-    Things are read from left to right or top to bottom; what a scene does not have is `IGNORED`.
+    Args:
+        scenes: n scenes.
+
+    Returns:
+        int64 `[n, 9]`: the class of every attribute, in the order of `ATTRIBUTES`. Things count from left to right or
+        from top to bottom. An attribute that the scene does not have is `IGNORED`.
     """
     rows = []
     for scene in scenes:
@@ -35,7 +40,7 @@ def labels(scenes: list[Scene]) -> Tensor:
 
 
 class Reader(nn.Module):
-    """Three convolution stages, 128 features for FID, and a head for every attribute of a scene."""
+    """The reader: three stages of convolutions, 128 features for FID, and a classifier for every attribute."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,16 +59,29 @@ class Reader(nn.Module):
         self.register_buffer("scale", torch.ones(()))
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Map pictures in [-1, 1] `[n, 3, 64, 64]` to features `[n, 128]` and one table of logits per attribute.
+        """Read pictures.
 
-        The features are scaled so that on real pictures their variances have a mean of 1.
+        Args:
+            pixels: `[n, 3, 64, 64]` in [-1, 1].
+
+        Returns:
+            Features `[n, 128]`, whose variances on real pictures have a mean of 1; and logits `[n, classes]` for every
+            attribute of `ATTRIBUTES`.
         """
         features = self.trunk(pixels)
         return features * self.scale, self.heads(features).split(CLASSES, dim=1)
 
 
 def correct(logits: tuple[Tensor, ...], target: Tensor) -> Tensor:
-    """Return bool `[n, 9]`: the attribute is read as `target` says, or the scene does not have it."""
+    """Return which attributes are right.
+
+    Args:
+        logits: The reader's answers on n pictures.
+        target: The right answers, int64 `[n, 9]`: see `labels`.
+
+    Returns:
+        bool `[n, 9]`: the reader names the class of the target, or the scene does not have the attribute.
+    """
     read = torch.stack([table.argmax(1) for table in logits], dim=1)
     return (read == target) | (target == IGNORED)
 
@@ -76,7 +94,10 @@ MAX_WORDS = 24
 
 
 class JudgeCLIP(nn.Module):
-    """A CLIP that shares nothing with the model under test: whole words, a recurrent reader, a convolutional eye."""
+    """The scorer CLIP of `scenes`. It shares nothing with the model under test.
+
+    Its tokens are whole words; a recurrent network reads captions and a convolutional network reads pictures.
+    """
 
     def __init__(self, width: int = 96, dim: int = 96) -> None:
         super().__init__()
@@ -97,13 +118,13 @@ class JudgeCLIP(nn.Module):
 
     @staticmethod
     def tokens(captions: list[str]) -> Tensor:
-        """Return word ids, int64 `[n, 24]`: 0 pads, 1 is a word the judge does not know; longer captions are cut."""
+        """Return word ids, int64 `[n, 24]`. 0 is padding, 1 is an unknown word; words after the 24th are dropped."""
         index = {word: i + 2 for i, word in enumerate(WORDS)}
         rows = [[index.get(w, 1) for w in re.findall(r"\w+|,", c.lower())][:MAX_WORDS] for c in captions]
         return torch.tensor([row + [0] * (MAX_WORDS - len(row)) for row in rows])
 
     def embed_text(self, tokens: Tensor) -> Tensor:
-        """Map word ids `[n, 24]` to unit vectors `[n, 96]`."""
+        """Return unit vectors `[n, 96]` of captions, given as word ids `[n, 24]`."""
         states, _ = self.text(self.words(tokens))
         seen = (tokens != 0).unsqueeze(-1)
         mean = (states * seen).sum(1) / seen.sum(1).clamp(min=1)
@@ -111,14 +132,14 @@ class JudgeCLIP(nn.Module):
         return normalize(self.text_head(torch.cat([mean, peak], dim=1)), dim=1)
 
     def embed_image(self, pixels: Tensor) -> Tensor:
-        """Map pictures in [-1, 1] `[n, 3, 64, 64]` to unit vectors `[n, 96]`."""
+        """Return unit vectors `[n, 96]` of pictures `[n, 3, 64, 64]` in [-1, 1]."""
         for layer, norm in zip(self.eye, self.eye_norms, strict=True):
             pixels = silu(norm(layer(pixels)))
         return normalize(self.eye_head(nn.functional.adaptive_avg_pool2d(pixels, 4).flatten(1)), dim=1)
 
 
 def save_judge(model: nn.Module, path: Path) -> None:
-    """Write a judge's weights as safetensors."""
+    """Write the weights of a scorer as safetensors."""
     from safetensors.torch import save_file
 
     path.parent.mkdir(parents=True, exist_ok=True)

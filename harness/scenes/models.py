@@ -1,4 +1,4 @@
-"""Build the untrained organs of `scenes`: the same kinds as in Stable Diffusion 2, small."""
+"""Build the untrained components of `scenes`: small ones of the same kinds as in Stable Diffusion 2."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from harness.errors import HarnessError
 from harness.scenes.captions import sample_captions
 
 TOKENS = 24
 LATENT_SIDE = 16
 
-# Widths and depths. `small` is shipped; every other preset is trained by the same commands.
+# Widths and depths. The shipped model is "small"; the same commands train every preset.
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {
         "autoencoder": (16, 32, 64),
@@ -30,13 +31,29 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def build_tokenizer(folder: Path) -> Any:
-    """Train a byte-pair vocabulary on 3,000 training captions and return a `CLIPTokenizer` saved in `folder`.
+    """Train a byte-pair vocabulary on 3,000 training captions, or load the one that the folder has.
 
-    The end-of-text id is 1: with 2, transformers pools a CLIP text model at the largest id instead of at the end.
+    The end-of-text id is 1. With id 2, transformers would pool a CLIP text model at the largest id, not at the end.
+    Two trained vocabularies number some letters differently, so a training that resumes must not train it again.
+
+    Args:
+        folder: Where the tokenizer is saved.
+
+    Returns:
+        A `CLIPTokenizer`.
+
+    Raises:
+        HarnessError: The folder has a damaged tokenizer.
     """
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
     from transformers import CLIPTokenizer
 
+    if (folder / "tokenizer.json").is_file():
+        try:
+            return CLIPTokenizer.from_pretrained(folder)
+        except Exception as error:
+            # The tokenizers library raises nothing narrower.
+            raise HarnessError(f"{folder} holds a damaged tokenizer ({error}); remove the folder") from error
     special = ["<|startoftext|>", "<|endoftext|>"]
     bpe = Tokenizer(models.BPE(unk_token=special[1], end_of_word_suffix="</w>"))
     bpe.normalizer = normalizers.Lowercase()
@@ -53,7 +70,7 @@ def build_tokenizer(folder: Path) -> Any:
 
 
 def build_text_encoder(preset: str, tokenizer: Any) -> Any:
-    """Return an untrained `CLIPTextModel` with one layer more than the pipeline will carry (see `stages.py`)."""
+    """Return an untrained `CLIPTextModel`. It has one layer more than the pipeline gets: see `stages.TextEncoder`."""
     from transformers import CLIPTextConfig, CLIPTextModel
 
     shape = PRESETS[preset]["text"]
@@ -75,7 +92,7 @@ def build_text_encoder(preset: str, tokenizer: Any) -> Any:
 
 
 def build_autoencoder(preset: str) -> Any:
-    """Return an untrained `AutoencoderKL`: `[n, 3, 64, 64]` pictures, `[n, 4, 16, 16]` latents."""
+    """Return an untrained `AutoencoderKL`: pictures are `[n, 3, 64, 64]`, latents `[n, 4, 16, 16]`."""
     from diffusers import AutoencoderKL
 
     channels = PRESETS[preset]["autoencoder"]
@@ -93,7 +110,7 @@ def build_autoencoder(preset: str) -> Any:
 
 
 def build_unet(preset: str) -> Any:
-    """Return an untrained `UNet2DConditionModel`: attention at 8×8 and 4×4, convolutions alone at 16×16."""
+    """Return an untrained `UNet2DConditionModel` with attention at 8×8 and 4×4, and without attention at 16×16."""
     from diffusers import UNet2DConditionModel
 
     shape = PRESETS[preset]["unet"]
@@ -111,7 +128,7 @@ def build_unet(preset: str) -> Any:
 
 
 def build_scheduler() -> Any:
-    """Return the sampler the pipeline is saved with: v-prediction, scaled-linear betas, trailing spacing."""
+    """Return the pipeline's scheduler: v-prediction, scaled-linear betas, trailing spacing."""
     from diffusers import DDIMScheduler
 
     return DDIMScheduler(
@@ -126,7 +143,7 @@ def build_scheduler() -> Any:
 
 
 class ImageTower(nn.Module):
-    """A small residual network that teaches the text encoder; not shipped. `[n, 3, 64, 64]` → `[n, 128]`."""
+    """The image side of the text encoder's contrastive training. The pipeline does not contain it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -140,7 +157,7 @@ class ImageTower(nn.Module):
         self.head = nn.Sequential(nn.Flatten(), nn.Linear(128 * 16, 256), nn.SiLU(), nn.Linear(256, 128))
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Map pictures in [-1, 1] `[n, 3, 64, 64]` to embeddings `[n, 128]`."""
+        """Return embeddings `[n, 128]` of pictures `[n, 3, 64, 64]` in [-1, 1]."""
         for stage in self.stages:
             pixels = nn.functional.silu(stage(pixels))
         embeddings: torch.Tensor = self.head(pixels)

@@ -1,4 +1,4 @@
-"""Draw scenes: signed distances, anti-aliased, every picture a function of its scene and a seed."""
+"""Draw scenes as anti-aliased pictures. The scenes and a seed decide every pixel."""
 
 from __future__ import annotations
 
@@ -17,9 +17,13 @@ TURNING = ("square", "triangle", "star", "cross")
 
 
 def _distance(shape: str, x: Tensor, y: Tensor, r: Tensor) -> Tensor:
-    """Signed distance-like field (negative inside) of one shape around the origin, in picture widths.
+    """Return how far every pixel is outside of a shape around the origin; negative inside. About a signed distance.
 
-    x, y: `[n, h, w]`; r: `[n, 1, 1]` radius. The y axis points down.
+    Args:
+        shape: One of `SHAPES`.
+        x: Position to the right of the origin, `[n, h, w]`, in picture widths.
+        y: Position below the origin, `[n, h, w]`, in picture widths.
+        r: Radius, `[n, 1, 1]`, in picture widths.
     """
     if shape == "circle":
         return (x**2 + y**2).sqrt() - r
@@ -55,9 +59,14 @@ def _places(scene: Scene, rng: random.Random) -> list[tuple[float, float]]:
 
 
 def render(scenes: list[Scene], seed: int) -> Tensor:
-    """Draw the scenes with jittered place, turn, size, colour and light.
+    """Draw scenes. Place, turn, size, colour and light vary a little at random.
 
-    Returns float32 `[n, 3, 64, 64]` in [0, 1]; the same scenes and seed give the same pictures.
+    Args:
+        scenes: n scenes.
+        seed: Decides all random values: the same scenes and seed give the same pictures.
+
+    Returns:
+        float32 `[n, 3, 64, 64]` in [0, 1].
     """
     rng = random.Random(seed)
     n = len(scenes)
@@ -91,9 +100,16 @@ def render(scenes: list[Scene], seed: int) -> Tensor:
 def sample_batch(
     n: int, seed: int, splits: Collection[str], twins: bool = False
 ) -> tuple[Tensor, list[str], list[Scene]]:
-    """Return `n` pictures in [0, 1] `[n, 3, 64, 64]`, their captions and their scenes, all from one seed.
+    """Draw n scenes with their captions and pictures.
 
-    With `twins` the second half differs from the first in one respect each (see `captions.twin`); `n` is even then.
+    Args:
+        n: How many; even where `twins` is set.
+        seed: Decides scenes, captions and pictures.
+        splits: The splits that the scenes come from.
+        twins: Whether the second half are twins of the first half: see `captions.twin`.
+
+    Returns:
+        Pictures (float32 `[n, 3, 64, 64]` in [0, 1]), captions, and scenes.
     """
     rng = random.Random(seed)
     scenes = [sample_scene(rng, splits) for _ in range(n // 2 if twins else n)]

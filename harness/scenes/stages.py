@@ -1,4 +1,4 @@
-"""The five trainings: what each learns from, its loss, and what it leaves behind. `train.py` runs them."""
+"""The five training stages: the data, the loss and the result of each. `train.py` runs them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, l1_loss, max_pool2d
 
+from harness.loaded import Fit, check_finite
 from harness.scenes import judges, models
 from harness.scenes.captions import Scene
 from harness.scenes.diffusion import UNet, tokenize
@@ -17,16 +18,16 @@ from harness.scenes.stage import Stage
 
 
 class Autoencoder(Stage):
-    """L1 and squared error, weighted where the picture changes: shapes are small and backgrounds easy.
+    """Trains the autoencoder on absolute and squared error. Edges weigh more: shapes are small, backgrounds are easy.
 
-    Three steps in four see a quarter of each picture, cut out around a place that changes; the fourth sees whole ones,
-    so that borders and normalisation over the whole picture are learnt too.
+    Three steps in four see one window of each picture, cut around an edge. The fourth step sees whole pictures, so that
+    the model also learns borders and the normalisation over a whole picture.
     """
 
     WINDOW = 32
 
     def windows(self, pixels: Tensor, step: int) -> Tensor:
-        """Cut one window `[3, 32, 32]` out of each picture, around a random pixel that differs from its neighbours."""
+        """Cut a window `[3, 32, 32]` out of each picture, around a random pixel that differs from its neighbours."""
         generator = torch.Generator().manual_seed(step)
         places = (_change(pixels.cpu())[:, 0].flatten(1) > 0.2).float() + 1e-4
         picked = torch.multinomial(places, 1, generator=generator)[:, 0]
@@ -51,9 +52,9 @@ class Autoencoder(Stage):
 
     @torch.no_grad()
     def finish(self, model: Any) -> None:
-        """Fold the latents' mean and deviation per channel into the quantising convolutions, then save.
+        """See `Stage.finish`. First normalise the latents to mean 0 and standard deviation 1 in every channel.
 
-        A pipeline knows one `scaling_factor` only; after the fold every channel has mean 0 and deviation 1.
+        The convolutions around the latents absorb the change, because a pipeline has a single `scaling_factor`.
         """
         latents = torch.cat([model.encode(self.data(-1 - i)[0]).latent_dist.mean for i in range(16)])
         mean, deviation = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
@@ -68,12 +69,22 @@ class Autoencoder(Stage):
 
 
 def _change(pixels: Tensor) -> Tensor:
-    """Return by how much each pixel's 5×5 neighbourhood varies: `[n, 3, h, w]` → `[n, 1, h, w]`."""
+    """Return how far values differ within 5×5 pixels around every pixel: `[n, 3, h, w]` → `[n, 1, h, w]`."""
     return (max_pool2d(pixels, 5, 1, 2) + max_pool2d(-pixels, 5, 1, 2)).amax(1, keepdim=True)
 
 
 def contrast(image: Tensor, text: Tensor, scenes: list[Scene], log_scale: Tensor) -> tuple[Tensor, str]:
-    """Symmetric contrastive loss of unit vectors `[n, d]`; captions that mean the same share the target evenly."""
+    """Return the symmetric contrastive loss of n pictures and their captions.
+
+    Args:
+        image: Unit vectors of the pictures, `[n, d]`.
+        text: Unit vectors of the captions, `[n, d]`.
+        scenes: The n scenes. Captions with the same meaning share the target evenly.
+        log_scale: Logarithm of the factor on cosines, a scalar.
+
+    Returns:
+        The loss, a scalar, and a few words for the progress line.
+    """
     table = text @ image.T * log_scale.exp().clamp(max=100)
     meanings = [scene.meaning() for scene in scenes]
     index = {m: i for i, m in enumerate(dict.fromkeys(meanings))}
@@ -86,15 +97,15 @@ def contrast(image: Tensor, text: Tensor, scenes: list[Scene], log_scale: Tensor
 
 
 class TextEncoder(Stage):
-    """Contrastive, against a convolutional image tower that is thrown away.
+    """Trains the text encoder contrastively, together with an image tower that is not saved.
 
-    The last layer is dropped and the final norm kept, as Stable Diffusion 2 does with its OpenCLIP encoder.
+    The saved encoder lacks the last layer and keeps the final norm, as Stable Diffusion 2 does with OpenCLIP's encoder.
     """
 
     def loss(self, step: int) -> tuple[Tensor, str]:
         """See `Stage.loss`."""
         pixels, captions, scenes = self.data(step)
-        tokens = tokenize(self.extra["tokenizer"], captions).to(self.device)
+        tokens = tokenize(self.tokenizer, captions).to(self.device)
         text = self.model["text"](tokens).pooler_output
         unit = nn.functional.normalize
         image = unit(self.model["image"](pixels), dim=1)
@@ -110,7 +121,7 @@ class TextEncoder(Stage):
 
 
 class ReaderStage(Stage):
-    """Cross entropy of every attribute, on pictures with a little noise."""
+    """Trains the reader: cross entropy of every attribute, on pictures with a little noise."""
 
     def loss(self, step: int) -> tuple[Tensor, str]:
         """See `Stage.loss`."""
@@ -124,7 +135,7 @@ class ReaderStage(Stage):
         return torch.stack(losses).sum(), f"exact {exact.item():.3f}"
 
     def finish(self, model: Any) -> None:
-        """Bring the features to unit variance, then save: FID is in squared units of them."""
+        """See `Stage.finish`. First scale the features to unit variance: FID is in their unit squared."""
         with torch.no_grad():
             features = torch.cat([model.trunk(self.data(-1 - i)[0]) for i in range(16)])
             model.scale.copy_(features.var(0).mean().rsqrt())
@@ -132,7 +143,7 @@ class ReaderStage(Stage):
 
 
 class JudgeCLIPStage(Stage):
-    """Contrastive; nothing of it is shared with the text encoder under test."""
+    """Trains the scorer CLIP contrastively. It shares no weights with the text encoder under test."""
 
     def loss(self, step: int) -> tuple[Tensor, str]:
         """See `Stage.loss`."""
@@ -147,7 +158,14 @@ class JudgeCLIPStage(Stage):
 
 
 def build(name: str, preset: str, folder: Path, device: torch.device) -> Stage:
-    """Return the stage called `name`, untrained, with its own seed."""
+    """Return an untrained stage.
+
+    Args:
+        name: One of `STAGES`.
+        preset: A name of `models.PRESETS`.
+        folder: The weights folder that it writes into.
+        device: Where it trains.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(1000 + STAGES.index(name))
         if name == "autoencoder":
@@ -161,8 +179,8 @@ def build(name: str, preset: str, folder: Path, device: torch.device) -> Stage:
             nn.init.constant_(scale.weight, 2.7)
             head = nn.Linear(text.config.hidden_size, 128)
             parts = nn.ModuleDict({"text": text, "image": models.ImageTower(), "head": head, "scale": scale})
-            extra = {"tokenizer": tokenizer}
-            return TextEncoder(name, parts.to(device), 1e-3, folder, device, 2, 128, twins=True, extra=extra)
+            parts = parts.to(device)
+            return TextEncoder(name, parts, 1e-3, folder, device, 2, 128, twins=True, tokenizer=tokenizer)
         if name == "reader":
             return ReaderStage(name, judges.Reader().to(device), 2e-3, folder, device, 3, 96, PICTURES)
         if name == "judge_clip":
@@ -170,12 +188,17 @@ def build(name: str, preset: str, folder: Path, device: torch.device) -> Stage:
             return JudgeCLIPStage(name, judge, 2e-3, folder, device, 4, 192, PICTURES, twins=True)
         from transformers import CLIPTextModel
 
-        # The fused attention of a CPU takes a second for the gradient that comes back from the U-Net.
-        text = CLIPTextModel.from_pretrained(folder / "pipeline" / "text_encoder", attn_implementation="eager")
+        # The fused attention on CPUs needs a second for the gradient from the U-Net.
+        place = folder / "pipeline" / "text_encoder"
+        text, info = CLIPTextModel.from_pretrained(
+            place, attn_implementation="eager", ignore_mismatched_sizes=True, output_loading_info=True
+        )
+        Fit.of(info).check(str(place))
+        check_finite({"": text}, str(place), "train the text encoder again")
         parts = nn.ModuleDict({"unet": models.build_unet(preset), "text_encoder": text})
         return UNet(name, parts.to(device), 1e-3, folder, device, 5, 64, ema=0.999)
 
 
-# What judges and autoencoder may see: everything but the captions kept apart for evaluation and calibration.
+# Splits for the scorers and the autoencoder: all scenes that are not kept for evaluation or calibration.
 PICTURES = ("train", "combination")
 STAGES = ("autoencoder", "text_encoder", "reader", "judge_clip", "unet")

@@ -1,4 +1,4 @@
-"""Train one stage of `scenes` for a number of minutes: checkpoints, resume after a kill, progress and time left."""
+"""Train one stage of `scenes` for some minutes. A checkpoint every minute lets an interrupted training resume."""
 
 from __future__ import annotations
 
@@ -15,17 +15,27 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from harness.errors import HarnessError, unknown
+from harness.errors import HarnessError, reason, unknown
 from harness.scenes.models import PRESETS
 from harness.scenes.stage import Stage
 from harness.scenes.stages import build
+from harness.scenes.weights import check, sign, unchanged
 
 CHECKPOINT_SECONDS = 60
-PAUSE_SECONDS = 60  # no step takes longer; what does is a process that was stopped, or a machine that slept
+# Stage → the files of a weights folder that the stage writes.
+WRITES = {
+    "autoencoder": ("pipeline/vae/",),
+    "text_encoder": ("pipeline/text_encoder/", "pipeline/tokenizer/"),
+    "reader": ("judges/reader.safetensors",),
+    "judge_clip": ("judges/clip.safetensors",),
+    "unet": ("pipeline/unet/", "pipeline/scheduler/", "pipeline/model_index.json"),
+}
+# No step takes longer. A longer pause means that the process was stopped or the machine slept, and does not count.
+PAUSE_SECONDS = 60
 
 
 def _rate(stage: Stage, step: int, done: float) -> float:
-    """Return the learning rate: 200 steps of warm-up, then a cosine in the share of the time that is done."""
+    """Return the learning rate: a warm-up of 200 steps, and a cosine over the time. done: share of the time, 0 to 1."""
     return stage.rate * min(1.0, (step + 1) / 200) * max(0.01, 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
 
 
@@ -35,18 +45,24 @@ def _save(path: Path, state: dict[str, object]) -> None:
         torch.save(state, partial)
         partial.replace(path)
     except (OSError, RuntimeError) as error:
-        raise HarnessError(f"{path} cannot be written ({error}); the last checkpoint is unchanged") from error
+        raise HarnessError(
+            f"{path} cannot be written ({error}); the last checkpoint is unchanged. Free some space and train again"
+        ) from error
     finally:
         partial.unlink(missing_ok=True)
 
 
 def _take_over(name: str, start: Path, folder: Path) -> None:
     if name != "unet":
-        raise HarnessError(f"--start works for the unet stage, not for {name}")
+        raise HarnessError(f"--start applies to the stage unet only, not to {name}; leave it out")
     if not (start / "pipeline" / "unet" / "config.json").exists():
-        raise HarnessError(f"{start} holds no pipeline/unet; give a weights folder such as harness/scenes/weights")
+        raise HarnessError(
+            f"--start {start} holds no pipeline/unet; give a weights folder such as harness/scenes/weights"
+        )
+    check(start, ["pipeline"])
     if start.resolve() != folder.resolve():
         shutil.copytree(start / "pipeline", folder / "pipeline", dirs_exist_ok=True)
+        sign(folder, "pipeline")
 
 
 def train(
@@ -58,29 +74,43 @@ def train(
     start: Path | None = None,
     max_steps: int | None = None,
 ) -> Path:
-    """Train stage `name` until `minutes` of training have been spent in all, and write its weights under `folder`.
+    """Train one stage and write its weights.
 
-    Every minute the state goes to `folder/checkpoints/NAME.pt`; a killed run takes up from there. `start`, for
-    the U-Net: a weights folder whose pipeline is taken over and trained on, where there is no checkpoint yet.
-    `max_steps` ends the training after that many steps, if the time is not up before. Returns the folder.
-    Raises HarnessError for an unknown preset, a time that is not positive, missing earlier stages and a folder that
-    cannot be written.
+    Every minute the state goes to `folder/checkpoints/NAME.pt`. The same call resumes an interrupted training there.
+
+    Args:
+        name: One of `stages.STAGES`.
+        minutes: When to stop: minutes of training, in all runs together.
+        where: Device.
+        folder: The weights folder that the stage writes into. Its digests are recorded: see `weights.sign`.
+        preset: A name of `models.PRESETS`.
+        start: For the U-Net without a checkpoint: a weights folder. Its pipeline is copied and trained further.
+        max_steps: Stop after this many steps, if the time is not up before.
+
+    Returns:
+        The folder.
+
+    Raises:
+        HarnessError: The preset does not exist, the time is not positive, an earlier stage is missing, a file of
+            `folder` or `start` differs from its digest, the checkpoint is damaged, or the folder cannot be written.
     """
     if preset not in PRESETS:
-        raise unknown("preset", preset, PRESETS)
+        raise unknown("--preset", preset, PRESETS)
     if not 0 < minutes < math.inf:
-        raise HarnessError(f"--minutes is {minutes}, wanted a positive number")
+        raise HarnessError(f"--minutes is {minutes}; give a positive number, such as 20")
     try:
         (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise HarnessError(f"nothing can be written to {folder} ({error.strerror}); choose another --out") from error
+        raise HarnessError(f"--out {folder} cannot be written to ({error.strerror}); choose another folder") from error
+    # This stage reads the files of earlier stages, and signs them again together with its own files.
+    unchanged(folder, WRITES[name])
     checkpoint = folder / "checkpoints" / f"{name}.pt"
     fresh = not checkpoint.exists()
     if start is not None and fresh:
         _take_over(name, start, folder)
     for needed in ("vae", "text_encoder") if name == "unet" else ():
         if not (folder / "pipeline" / needed / "config.json").exists():
-            raise HarnessError(f"the unet stage needs {folder / 'pipeline' / needed}; train that stage first")
+            raise HarnessError(f"--stage unet needs {folder / 'pipeline' / needed}; train that stage first")
     stage = build(name, preset, folder, where)
     model = stage.model
     if start is not None and fresh:
@@ -88,8 +118,10 @@ def train(
         try:
             model["unet"].load_state_dict(load_file(unet))
         except (OSError, RuntimeError, SafetensorError) as error:
-            reason = str(error).splitlines()[0]
-            raise HarnessError(f"{unet} is not a U-Net of preset {preset} ({reason}); leave --start out") from error
+            raise HarnessError(
+                f"--start: {unet} is no U-Net of --preset {preset} ({reason(error)}); leave --start out, "
+                "or choose its preset"
+            ) from error
     if where.type == "cpu" and name != "text_encoder":
         model.to(memory_format=torch.channels_last)
     if name == "unet":
@@ -111,10 +143,9 @@ def train(
             optimizer.load_state_dict(state["optimizer"])
             step, spent = int(state["step"]), float(state["seconds"])
         except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise HarnessError(
-                f"{checkpoint} cannot be resumed from with --preset {preset} ({reason}); move it away to train {name} "
-                "from nothing, or choose another --out"
+                f"{checkpoint} is damaged, or is of another preset than --preset {preset} ({reason(error)}); move the "
+                f"file away to train {name} from scratch, or choose another --out"
             ) from error
         print(f"{name}: resumed at step {step}, {spent / 60:.1f} of {minutes:g} minutes done", flush=True)
 
@@ -131,7 +162,10 @@ def train(
             group["lr"] = share * rate
         loss, words = stage.loss(step)
         if not math.isfinite(loss.item()):
-            raise HarnessError(f"{name}: the loss is {loss.item()} at step {step}; the last checkpoint is sound")
+            raise HarnessError(
+                f"--stage {name}: the loss is {loss.item()} at step {step}. {checkpoint} is from before that step: "
+                "train again to resume there, and report it if it happens again"
+            )
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -152,6 +186,13 @@ def train(
             _save(checkpoint, snapshot())
             saved = now
     _save(checkpoint, snapshot())
-    stage.finish(average.eval())
+    unchanged(folder, WRITES[name])
+    try:
+        stage.finish(average.eval())
+    except (OSError, SafetensorError) as error:
+        raise HarnessError(
+            f"{folder} cannot be written ({error}); {checkpoint} is whole. Free some space, and run the same command"
+        ) from error
+    sign(folder, "judges" if name in ("reader", "judge_clip") else "pipeline")
     print(f"{name}: {step} steps in {spent / 60:.1f} minutes; wrote {folder}", flush=True)
     return folder

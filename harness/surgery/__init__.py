@@ -1,1 +1,1 @@
-"""Between a model and its matrices: which layers can be pruned, and how masks get in and out."""
+"""From a model to its matrices and back: prunable layers, their inputs, and masks."""

@@ -1,4 +1,4 @@
-"""A layer's inputs as rows: what calibration sums over, for Linear and for every kind of Conv2d."""
+"""The rows of a layer's inputs, over which calibration sums, for Linear and for every kind of Conv2d."""
 
 from __future__ import annotations
 
@@ -16,9 +16,14 @@ def padded(layer: nn.Conv2d, x: Tensor) -> Tensor:
 
 
 def rows(layer: nn.Module, x: Tensor) -> Tensor:
-    """Return one row per token `[rows, in]`, or one per patch of each group of channels `[groups, rows, in]`.
+    """Return a layer's input as rows. The product of rows and the weight's matrix is the output before the bias.
 
-    The product of rows and the weight's matrix is the layer's output before the bias.
+    Args:
+        layer: A Linear or Conv2d layer.
+        x: The layer's input: `[..., in]`, or `[n, c, h, w]` for a convolution.
+
+    Returns:
+        One row per token `[rows, in]`, or one per patch of each group of channels `[groups, rows, in]`.
     """
     if not isinstance(layer, nn.Conv2d):
         return x.reshape(-1, x.shape[-1])
@@ -29,18 +34,27 @@ def rows(layer: nn.Module, x: Tensor) -> Tensor:
 
 def _patches(layer: nn.Conv2d, x: Tensor) -> Tensor:
     """Return the patches as columns, `[n, groups * in, patches]`."""
-    # Zeros that are the same on both sides cost no copy of the input.
+    # `unfold` pads with zeros itself if both sides have equally many, so no copy of the input is needed.
     around = layer.padding if layer.padding_mode == "zeros" and not isinstance(layer.padding, str) else None
     x = padded(layer, x) if around is None else x
     return functional.unfold(x, layer.kernel_size, layer.dilation, around or 0, layer.stride)
 
 
 def statistics(layer: nn.Module, x: Tensor, gram: bool) -> LayerStats:
-    """Return the statistics of one input of a layer; they are the same whether Gram matrices are asked for or not."""
+    """Return the statistics of one input of a layer.
+
+    Args:
+        layer: A Linear or Conv2d layer.
+        x: The layer's input: `[..., in]`, or `[n, c, h, w]` for a convolution.
+        gram: Whether the Gram matrix is wanted. Rows and squares do not depend on it.
+
+    Raises:
+        ValueError: An input is too small or too large for its square to be a float64.
+    """
     if not isinstance(layer, nn.Conv2d):
         return collect(rows(layer, x), gram)
     x = x.to(working(x.dtype))
-    # Taking patches is linear, so the squares of all pictures can be summed up before it.
+    # Taking patches is linear, so sum up the squares of all pictures first.
     squares = _patches(layer, sum_of_squares(x, 0)[None])
     product = None
     if gram and _shifts_pay(layer, x):
@@ -52,7 +66,7 @@ def statistics(layer: nn.Module, x: Tensor, gram: bool) -> LayerStats:
 
 
 def _shifts_pay(layer: nn.Conv2d, x: Tensor) -> bool:
-    """Return whether `gram_by_shifts` is right for the layer and was measured to be faster at this size."""
+    """Return whether `gram_by_shifts` applies to the layer, and is faster at this size according to measurements."""
     plain = (3, 3), (1, 1), (1, 1), (1, 1), 1, "zeros"
     geometry = layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups, layer.padding_mode
     pixels, channels = len(x) * x.shape[2] * x.shape[3], x.shape[1]
@@ -63,15 +77,22 @@ _LINES = {"all": slice(None), "first": slice(0, 1), "last": slice(-1, None)}
 
 
 def gram_by_shifts(x: Tensor) -> Tensor:
-    """Return the Gram matrix of the 3×3 patches of `x` `[n, c, h, w]`, stride 1, padding 1: `[9 c, 9 c]`.
+    """Return the Gram matrix of the 3×3 patches of a picture, with stride 1 and padding 1.
 
-    Two kernel places k and k' see the picture shifted by d = k' - k, so all places with one d share the product of the
-    channels with the shifted channels; only the rows and columns that a place does not see differ. 13 of the 25 shifts
-    are enough, the others are transposes: 13 products of `[c, c]` and thin corrections instead of 81.
+    Two kernel places k and k' see pictures that are shifted by d = k' - k. All pairs with one d share the product of
+    the channels with the shifted channels; they differ only in the rows and columns that a place does not see. 13 of
+    the 25 shifts are enough, because the others are transposes. So 13 products of `[c, c]` and thin corrections replace
+    81 products.
+
+    Args:
+        x: `[n, c, h, w]`, float32 or float64.
+
+    Returns:
+        `[9 c, 9 c]` in the same dtype.
     """
     _, c, h, w = x.shape
     pixels = x.permute(0, 2, 3, 1).contiguous()
-    found = x.new_empty(c, 3, 3, c, 3, 3)
+    gram = x.new_empty(c, 3, 3, c, 3, 3)
     for dy in range(3):
         for dx in range(-2, 3):
             if dy == 0 and dx < 0:
@@ -95,8 +116,8 @@ def gram_by_shifts(x: Tensor) -> Tensor:
                 return products[ys, xs]
 
             for ky in range(3 - dy):
-                # A place in the upper row of the kernel does not see the last row of pixels, one in the lower row not
-                # the first; a shift in that direction has left the line out already. The same holds of columns.
+                # A place in the kernel's upper row does not see the last row of pixels, and one in the lower row does
+                # not see the first. A shift in that direction has left the row out already. Columns work the same way.
                 ys = {0: "last", 2: "first"}.get(ky) if dy == 0 else None
                 for kx in range(max(0, -dx), 3 - max(0, dx)):
                     xs = {0: "last", 2: "first"}.get(kx) if dx == 0 else None
@@ -107,6 +128,6 @@ def gram_by_shifts(x: Tensor) -> Tensor:
                         value = value - product("all", xs)
                     if ys and xs:
                         value = value + product(ys, xs)
-                    found[:, ky, kx, :, ky + dy, kx + dx] = value
-                    found[:, ky + dy, kx + dx, :, ky, kx] = value.T
-    return found.view(9 * c, 9 * c)
+                    gram[:, ky, kx, :, ky + dy, kx + dx] = value
+                    gram[:, ky + dy, kx + dx, :, ky, kx] = value.T
+    return gram.view(9 * c, 9 * c)

@@ -1,31 +1,61 @@
-"""A pipeline on the Hugging Face hub, by its id: fetched once into the hub's cache, then loaded like any folder."""
+"""Fetch a pipeline from the Hugging Face Hub into the Hub's own cache, once."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 from harness.errors import HarnessError
-from harness.targets import folder
-from harness.targets.base import Target, quiet
+from harness.targets.layout import INDEX, check_class
+
+# Seconds that the Hub has to answer.
+PATIENCE = 10
+
+
+def fetch_index(name: str, revision: str | None) -> Path:
+    """Fetch the `model_index.json` of a pipeline and nothing else.
+
+    Args:
+        name: "owner/model".
+        revision: A branch, tag or commit; None is the main branch.
+
+    Returns:
+        The file in the cache.
+
+    Raises:
+        HarnessError: Neither the Hub nor the cache has the file. If the Hub cannot be reached, this takes seconds.
+    """
+    from huggingface_hub import hf_hub_download, model_info, try_to_load_from_cache
+
+    # Catch everything: the client raises errors of the HTTP library beneath it.
+    try:
+        known = try_to_load_from_cache(name, INDEX, revision=revision)
+        if isinstance(known, str):
+            return Path(known)
+        # Ask first: a download tries several times before it gives up.
+        model_info(name, revision=revision, timeout=PATIENCE)
+        return Path(hf_hub_download(name, INDEX, revision=revision, etag_timeout=PATIENCE))
+    except Exception as error:
+        raise _unreachable(name, error) from error
 
 
 def fetch(name: str, revision: str | None) -> Path:
-    """Fetch what diffusers needs of a pipeline, safetensors only, into the hub's cache; return its folder there.
+    """Fetch the files of a pipeline that diffusers needs. Weights are safetensors; no code of the repository runs.
 
-    revision: a branch, tag or commit; None is the main branch. No code of the repository is run. Raises HarnessError
-    where the hub cannot be reached and the cache does not have it, and where there is no such pipeline or revision.
+    Args:
+        name: "owner/model".
+        revision: A branch, tag or commit; None is the main branch.
+
+    Returns:
+        The pipeline's folder in the cache.
+
+    Raises:
+        HarnessError: The Hub cannot be reached and the cache lacks the pipeline, there is no such pipeline or revision,
+            or its class belongs to no known family.
     """
-    from huggingface_hub import model_info, try_to_load_from_cache
+    # Check before the slow import of diffusers: a wrong name or a missing network then shows at once.
+    check_class(fetch_index(name, revision))
+    from harness.targets.target import quiet
 
-    if not isinstance(try_to_load_from_cache(name, "model_index.json", revision=revision), str):
-        # Asked first: without the network, or with a wrong name, nothing heavy is imported to find out.
-        try:
-            model_info(name, revision=revision, timeout=10)
-        except Exception as error:  # of whatever library the hub's client talks through
-            raise _unreachable(name, error) from error
     quiet()
     from diffusers import DiffusionPipeline
 
@@ -36,15 +66,9 @@ def fetch(name: str, revision: str | None) -> Path:
 
 
 def _unreachable(name: str, error: Exception) -> HarnessError:
-    # What follows in brackets is about the library's own options and stack trace.
+    # Cut the hints in brackets, which are about the library's own options.
     reason = next(iter(str(error).splitlines()), type(error).__name__).split(" (")[0]
     return HarnessError(
-        f"{name} cannot be fetched from the hub ({reason}); check its name, --revision and the network, or give a "
+        f"{name} cannot be fetched from the Hub ({reason}); check the name, --revision and the network, or give a "
         "folder that save_pretrained of diffusers wrote"
     )
-
-
-def load(name: str, revision: str | None, device: torch.device) -> Target:
-    """Fetch a pipeline and load it. Raises HarnessError as `fetch` and `folder.load` do."""
-    found = folder.load(fetch(name, revision), device)
-    return replace(found, name=f"{name}@{revision}" if revision else name)

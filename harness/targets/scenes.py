@@ -1,45 +1,58 @@
-"""The embedded model as a target: its files are checked against the digests of the model card before they load."""
+"""The embedded model as a target. Its files are compared with the digests of the model card before they load."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 
 from harness.errors import HarnessError
-from harness.scenes.weights import PIPELINE, verified
-from harness.targets.base import Protocol, Target, quiet
+from harness.scenes.weights import PIPELINE, check, verified
+from harness.targets import layout, loading
+from harness.targets.families import family_of
+from harness.targets.spec import PROTOCOLS, TargetSpec
+from harness.targets.target import Target
 
-PROTOCOL = Protocol(num_inference_steps=8, guidance_scale=3.0, latent_seed=20241117)
+# The class that training writes.
+CLASS = "StableDiffusionPipeline"
 
 
-def load(device: torch.device, folder: Path | None = None) -> Target:
-    """Load `scenes` in float32. Raises HarnessError where a file is missing or differs from the model card."""
-    digests = verified(folder)
-    return from_folder((folder or PIPELINE.parent) / PIPELINE.name, device, digest=digests["pipeline"])
+def load(device: torch.device, spec: TargetSpec) -> Target:
+    """Load `scenes` in float32: the shipped weights, or those of `spec.weights`.
+
+    Raises:
+        HarnessError: A file is missing or differs from the folder's `digests.json`, or a folder holds another pipeline.
+    """
+    if spec.weights is None:
+        return from_folder(PIPELINE, device, verified()["pipeline"])
+    return from_folder(spec.weights / "pipeline", device, check(spec.weights, ("pipeline",))["pipeline"])
 
 
 def from_folder(pipeline_folder: Path, device: torch.device, digest: str) -> Target:
-    """Load a pipeline of the family of `scenes` from a folder that diffusers wrote, without checking any digest."""
-    quiet()
-    from diffusers import StableDiffusionPipeline
+    """Load a pipeline of the same kind as `scenes`. Its files are not compared with any digests.
+
+    Args:
+        pipeline_folder: A folder that diffusers wrote.
+        device: The device to load it on.
+        digest: The digest of the files, for `Target.digest`.
+
+    Raises:
+        HarnessError: The folder holds no such pipeline.
+    """
+    try:
+        layout.check(pipeline_folder)
+        kind = layout.content_of(pipeline_folder / layout.INDEX).get("_class_name")
+        if kind != CLASS:
+            raise HarnessError(f"the pipeline is a {kind}, not a {CLASS}")
+        pipeline = loading.pipeline(pipeline_folder, torch.float32, None).to(device)
+    except (HarnessError, RuntimeError) as error:
+        raise HarnessError(f"{pipeline_folder} is no pipeline of scenes ({error}); train it again") from error
     from diffusers.models.attention_processor import AttnProcessor
 
-    try:
-        pipeline = StableDiffusionPipeline.from_pretrained(
-            pipeline_folder,
-            dtype=torch.float32,
-            use_safetensors=True,
-            local_files_only=True,
-            low_cpu_mem_usage=False,
-        ).to(device)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = str(error).splitlines()[0]
-        raise HarnessError(f"{pipeline_folder} is no pipeline of this family ({reason})") from error
     pipeline.set_progress_bar_config(disable=True)
     if device.type == "cpu":
-        # The fused CPU attention is slower than plain products at 64 and 16 tokens.
+        # The fused attention of the CPU is slower than plain products at 64 and 16 tokens.
         pipeline.unet.set_attn_processor(AttnProcessor())
     components = {name: getattr(pipeline, name).eval() for name in ("text_encoder", "unet")}
-    return Target("scenes", pipeline, components, PROTOCOL, digest, device)
+    family = family_of(type(pipeline).__name__)
+    return Target("scenes", pipeline, components, family, PROTOCOLS["scenes"], digest, device)

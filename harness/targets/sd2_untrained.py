@@ -1,19 +1,20 @@
-"""Stable Diffusion 2-base with seeded random weights: true size for speed, memory and arithmetic; no download."""
+"""Stable Diffusion 2-base with seeded random weights: the true size for speed, memory and arithmetic, no download."""
 
 from __future__ import annotations
 
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from harness import digests
-from harness.targets.base import Target, quiet
-from harness.targets.folder import wrap
+from harness.targets.spec import TargetSpec
+from harness.targets.target import Target, quiet, wrap
 
 SEED = 2
-# Of the public configurations of Stable Diffusion 2-base.
+# From the public configuration of Stable Diffusion 2-base.
 UNET = {
     "sample_size": 64,
     "block_out_channels": (320, 640, 1280, 1280),
@@ -45,8 +46,8 @@ AUTOENCODER = {
 }
 
 
-def load(device: torch.device) -> Target:
-    """Build the pipeline in float32, 866 M and 340 M parameters of the U-Net and the text encoder (4.9 GB in all)."""
+def load(device: torch.device, spec: TargetSpec) -> Target:
+    """Build the pipeline in float32. The U-Net has 866 M parameters, the text encoder 340 M; all takes 4.9 GB."""
     quiet()
     from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
@@ -71,11 +72,11 @@ def load(device: torch.device) -> Target:
             requires_safety_checker=False,
         ).to(device)
     digest = digests.of_value([SEED, UNET, TEXT_ENCODER, AUTOENCODER, torch.__version__.split("+")[0]])
-    return wrap("sd2_untrained", pipeline, digest, device)
+    return wrap(spec.name, pipeline, digest, device)
 
 
-def _tokenizer() -> object:
-    """Return a CLIP tokenizer that knows single characters only: untrained weights make nothing of words anyway."""
+def _tokenizer() -> Any:
+    """Return a CLIP tokenizer that knows single characters only. Untrained weights do not understand words anyway."""
     from transformers import CLIPTokenizer
 
     letters = [chr(c) for c in range(33, 127)]

@@ -1,4 +1,4 @@
-"""What is claimed of a set of cases, as something that can fail: it is about the model, not about one run's figures."""
+"""Claims: sentences about a model's figures that a run can refute."""
 
 from __future__ import annotations
 
@@ -6,35 +6,39 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from harness.case import Case
-from harness.record import Record
+from harness.record import Measured
 
-Records = Mapping[Case, Record]
+Records = Mapping[Case, Measured]
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One sentence that measurements can contradict.
-
-    name: as a person types it behind `-k`. source: who says so, and where. cases: what it rests on, the dense case
-    included. holds: given the records of all cases, returns what contradicts it in one line, or "" where it holds.
-    metrics: that the records must have.
-    """
+    """One sentence that measurements can contradict."""
 
     name: str
+    """The name in test ids and behind `-k`."""
     source: str
+    """The paper or page that makes the claim."""
     cases: tuple[Case, ...]
+    """The cases that the claim is about, the dense case included."""
     holds: Callable[[Records], str]
+    """Takes the records of all cases, and returns one line that contradicts the claim, or "" where the claim holds."""
     metrics: tuple[str, ...] = ()
+    """The metrics that the records must have."""
 
     @property
     def target(self) -> str:
-        """What it is about."""
+        """Return the target that the claim is about."""
         return self.cases[0].target
 
     def judged(self, now: Records, before: Records | None) -> tuple[str, bool]:
-        """Return a line that says whether it holds, and whether that is red: it held before, and does not now.
+        """Return a line that says whether the claim holds, and whether the test fails.
 
-        before: the same cases as stored, None where a baseline is missing.
+        The test fails where the claim held before and does not hold now.
+
+        Args:
+            now: The records of this run.
+            before: The baselines of the same cases, None where one is missing.
         """
         against = self.holds(now)
         if not against:
@@ -45,33 +49,46 @@ class Claim:
 
 
 def threshold(name: str, source: str, cases: tuple[Case, ...], last: float) -> Claim:
-    """Claim that quality holds up to the level `last` of the given ones, 0 for none; see `dropoff`.
+    """Claim that quality holds up to a level, see `dropoff`.
 
-    cases: the dense one first, then one method on one component at three levels or more.
+    Args:
+        name: The claim's name.
+        source: The paper or page that makes the claim.
+        cases: The dense case first, then one method on one component at three levels or more.
+        last: The last level at which quality holds; 0 where there is none.
     """
 
     def holds(records: Records) -> str:
         from harness.verdict.dropoff import curve, dropoff
 
         dense, *pruned = (records[case] for case in cases)
-        found = dropoff(curve(dense, pruned))
-        if found.last == last:
+        drop = dropoff(curve(dense, pruned))
+        if drop.last == last:
             return ""
-        return f"quality holds up to {found.last:g} (95 % interval {found.low:g} to {found.high:g}), claimed {last:g}"
+        return f"quality holds up to {drop.last:g} (95 % interval {drop.low:g} to {drop.high:g}), claimed {last:g}"
 
     return Claim(name, source, cases, holds)
 
 
 def better(name: str, source: str, winner: Case, loser: Case, metric: str = "clip", alpha: float = 0.01) -> Claim:
-    """Claim that one case measures better than another, paired by caption, beyond chance (one-sided t, `alpha`)."""
+    """Claim that one case measures better than another, paired by caption, beyond chance.
+
+    Args:
+        name: The claim's name.
+        source: The paper or page that makes the claim.
+        winner: The case that should be better.
+        loser: The other one.
+        metric: A name of `METRICS`.
+        alpha: The largest p value at which the difference counts as more than chance: one-sided t.
+    """
 
     def holds(records: Records) -> str:
-        from harness.verdict.statistics import difference, tail
-        from harness.verdict.tolerances import LOWER_IS_BETTER
+        from harness.metrics import METRICS
+        from harness.verdict.statistics import difference, p_value
 
-        change = difference(metric, records[loser], records[winner])
-        gain = -change.value if metric in LOWER_IS_BETTER else change.value
-        if gain > 0 and (change.se == 0 or tail(gain / change.se, change.n - 1) < alpha):
+        change = difference(METRICS[metric], records[loser], records[winner])
+        gain = -METRICS[metric].worse_by(change.value)
+        if gain > 0 and p_value(gain, change.se, 0.0, change.n) < alpha:
             return ""
         return f"{metric} of {winner.id} is better by {gain:.3g} ± {change.se:.2g} than {loser.id}, not beyond chance"
 

@@ -1,12 +1,19 @@
-"""`python -m harness compare MAIN.json BRANCH.json`: two runs, case by case, paired by caption."""
+"""`prunegate compare MAIN.json BRANCH.json`: two runs, case by case, paired by caption."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from harness.case import Case
+from harness.errors import HarnessError
+from harness.measurement import decimals
+from harness.metrics import METRICS
 from harness.record import Record
-from harness.verdict.judge import DIGEST_DIGITS, NOT_COMPARED, different_bits, facts, in_ci
+from harness.results import Results
+from harness.verdict.judge import NOT_COMPARED, facts, in_ci
 from harness.verdict.statistics import (
+    DIGEST_DIGITS,
     FALSE_ALARMS,
     IMPROVED,
     PASS,
@@ -15,95 +22,141 @@ from harness.verdict.statistics import (
     Difference,
     decide,
     difference,
+    different_bits,
 )
-from harness.verdict.tolerances import LOWER_IS_BETTER, TOLERANCES, noise, tolerance
 
 MISSING, NEW = "MISSING", "NEW"
-NAMES = {
-    "fid": "FID",
-    "fid_dense": "FID to dense",
-    "kid": "KID",
-    "clip": "CLIP score",
-    "composition": "composition",
-    "drift": "drift",
-}
+_ORDER = (REGRESSION, MISSING, NOT_COMPARED, UNDERPOWERED, IMPROVED, NEW, PASS)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One case in both runs. masks: how the keep masks differ. verdict: the worst of its metrics."""
+    """One case in both runs."""
 
     case: str
+    """The id of the case."""
     verdict: str
+    """The verdict: of the worst metric, of an earlier gate, or `MISSING` or `NEW`."""
     masks: str = ""
+    """"same", "differ", or the share of keep masks that differ."""
     differences: tuple[tuple[str, Difference], ...] = ()
+    """Metric and its change, for the metrics that both runs have."""
     decided_by: str = ""
+    """The gate or the metrics that decided the verdict."""
+    degenerate: tuple[int, int] = (0, 0)
+    """How many pictures show nothing, in the first run and in the second."""
+    remark: str = ""
+    """Metrics that only one run has, with their values. They are not compared."""
 
 
-def compare(before: list[Record], after: list[Record]) -> list[Row]:
-    """Return one row per case of either run. Raises HarnessError where a case has no paired values."""
-    old, new = {r.case: r for r in before}, {r.case: r for r in after}
+def compare(before: Results, after: Results) -> list[Row]:
+    """Compare two runs.
+
+    Args:
+        before: The earlier run, such as that of the main branch.
+        after: The later run.
+
+    Returns:
+        One row per case of either run, in the order of ids.
+
+    Raises:
+        HarnessError: A case has no paired values, or a metric that this process does not know.
+    """
+    old, new = _by_case(before), _by_case(after)
     both = [case for case in old if case in new and old[case].workload == new[case].workload]
-    alpha = FALSE_ALARMS / max(1, 2 * sum(len(old[case].quality) for case in both))
+    shared = sum(len(old[case].quality.keys() & new[case].quality.keys()) for case in both)
+    alpha = FALSE_ALARMS / max(1, 2 * shared)
     rows = []
-    for case in sorted({*old, *new}):
+    for case in sorted({*old, *new}, key=lambda case: case.id):
         if case not in new:
-            rows.append(Row(case, MISSING))
+            rows.append(Row(case.id, MISSING))
         elif case not in old:
-            rows.append(Row(case, NEW))
+            rows.append(Row(case.id, NEW))
         elif old[case].workload != new[case].workload:
-            rows.append(Row(case, NOT_COMPARED, "another model, captions, judges or protocol"))
+            rows.append(Row(case.id, NOT_COMPARED, "another model, captions, scorers or protocol"))
         else:
             rows.append(_row(old[case], new[case], alpha))
     return rows
 
 
+def _by_case(results: Results) -> dict[Case, Record]:
+    records = {result.record.case: result.record for result in results.cases}
+    odd = sorted({name for record in records.values() for name in record.quality} - METRICS.keys())
+    if odd:
+        raise HarnessError(
+            f"the metric {odd[0]} is unknown here; name the module that registers it: "
+            "prunegate --plugin MODULE compare …"
+        )
+    return records
+
+
 def _row(old: Record, new: Record, alpha: float) -> Row:
-    found, verdicts = [], {}
-    for name in (name for name in TOLERANCES if name in old.quality or name in new.quality):
-        change = difference(name, old, new)
-        found.append((name, change))
-        worse_by = change.value if name in LOWER_IS_BETTER else -change.value
-        verdicts[name] = decide(worse_by, change.se, noise(name, old), tolerance(name, old), alpha, change.n)
-    differ, of = different_bits(old.exact["keep"], new.exact["keep"])
-    # A digest says whether they differ, a sketch by how much.
-    masks = (
-        "same" if not differ else "differ" if len(new.exact["keep"]) == DIGEST_DIGITS else f"{differ / of:.2%} differ"
-    )
-    # What a gate sees without looking at pictures comes first here too.
+    differences, verdicts, remarks = [], {}, []
+    for name, metric in METRICS.items():
+        figure, now = old.quality.get(name), new.quality.get(name)
+        if figure is None or now is None:
+            one, run = (figure, "first") if figure is not None else (now, "second")
+            if one is not None:
+                remarks.append(f"{metric.label} {metric.text(one)} in the {run} run only")
+            if now is None and figure is not None and metric.default:
+                verdicts[name] = NOT_COMPARED
+            continue
+        change = difference(metric, old, new)
+        differences.append((name, change))
+        solved = old.case.moves_weights
+        noise, tolerance = metric.expected_noise(figure, solved), metric.allowed(figure, solved)
+        verdicts[name] = decide(metric.worse_by(change.value), change.se, noise, tolerance, alpha, change.n)
+    differ, bits = different_bits(old.keep, new.keep)
+    # Digests show whether masks differ; sketches show by how much.
+    masks = "same" if not differ else "differ" if len(new.keep) == DIGEST_DIGITS else f"{differ / bits:.2%} differ"
+
+    blank = old.degenerate, new.degenerate
+
+    def row(verdict: str, decided_by: str = "") -> Row:
+        return Row(new.case.id, verdict, masks, tuple(differences), decided_by, blank, "; ".join(remarks))
+
+    # As in `judge`, gates that need no metric decide first.
     first = facts(new, old)
     if first:
-        return Row(new.case, first.kind, masks, tuple(found), first.gate)
-    for verdict in (REGRESSION, UNDERPOWERED, IMPROVED):
-        names = [NAMES[name] for name, v in verdicts.items() if v == verdict]
-        if names:
-            return Row(new.case, verdict, masks, tuple(found), ", ".join(names))
-    return Row(new.case, PASS, masks, tuple(found))
+        return row(first.kind, first.gate)
+    for verdict in (REGRESSION, NOT_COMPARED, UNDERPOWERED, IMPROVED):
+        labels = [METRICS[name].label for name, v in verdicts.items() if v == verdict]
+        if labels:
+            return row(verdict, ", ".join(labels))
+    return row(PASS)
 
 
-def failed(rows: list[Row]) -> bool:
-    """Return whether a pipeline that runs the comparison should stop: in CI also where nobody can know."""
+def _change(change: Difference) -> str:
+    digits = decimals([(change.value, change.se)], 3)
+    return f"{change.value:+.{digits}f} ± {change.se:.{digits}f}"
+
+
+def failed(rows: Iterable[Row]) -> bool:
+    """Return whether the comparison fails: by a regression or a case that cannot be compared; in CI by UNDERPOWERED."""
     bad = {REGRESSION, MISSING, NOT_COMPARED} | ({UNDERPOWERED} if in_ci() else set())
     return any(row.verdict in bad for row in rows)
 
 
 def lines(rows: list[Row], markdown: bool) -> list[str]:
-    """Return the table: cases that moved first; those that did not are counted, not listed, in Markdown."""
-    order = (REGRESSION, MISSING, NOT_COMPARED, UNDERPOWERED, IMPROVED, NEW, PASS)
-    shown = sorted(rows, key=lambda row: (order.index(row.verdict), row.case))
-    quiet = [row for row in shown if row.verdict == PASS and row.masks == "same"]
+    """Return the table, cases that changed first. Markdown only counts the cases that did not change."""
+    shown = sorted(rows, key=lambda row: (_ORDER.index(row.verdict), row.case))
+    quiet = [row for row in shown if row.verdict == PASS and row.masks == "same" and not row.remark]
     if markdown:
         shown = [row for row in shown if row not in quiet]
-    # Only pipelines of the user's have a KID.
-    kid = any("kid" in dict(row.differences) for row in rows)
-    metrics = [name for name in TOLERANCES if kid or name != "kid"]
-    head = ["case", *(f"Δ {NAMES[name]}" for name in metrics), "masks", "verdict"]
+    compared = {name for row in rows for name, _ in row.differences}
+    metrics = [name for name in METRICS if name in compared]
+    remarks = ["remark"] if any(row.remark for row in shown) else []
+    blank = ["degenerate"] if any(any(row.degenerate) for row in shown) else []
+    head = ["case", *(f"Δ {METRICS[name].label}" for name in metrics), *blank, "masks", "verdict", *remarks]
     table = [head]
     for row in shown:
-        moved = {name: f"{d.value:+.3f} ± {d.se:.3f}" for name, d in row.differences}
+        moved = {name: _change(d) for name, d in row.differences}
+        before, after = row.degenerate
+        degenerate = [f"{before} → {after}" if before != after else str(after)] if blank else []
         verdict = row.verdict + (f" ({row.decided_by})" if row.decided_by else "")
-        table.append([row.case, *(moved.get(name, "") for name in metrics), row.masks, verdict])
-    counts = ", ".join(f"{sum(r.verdict == v for r in rows)} {v}" for v in order if any(r.verdict == v for r in rows))
+        cells = [row.case, *(moved.get(name, "") for name in metrics), *degenerate, row.masks, verdict]
+        table.append(cells + ([row.remark] if remarks else []))
+    counts = ", ".join(f"{sum(r.verdict == v for r in rows)} {v}" for v in _ORDER if any(r.verdict == v for r in rows))
     closing = f"{len(rows)} cases: {counts}; ± one standard error of the paired difference"
     if markdown:
         body = [f"| {' | '.join(cells)} |" for cells in table] if shown else []

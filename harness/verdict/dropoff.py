@@ -1,4 +1,4 @@
-"""Where quality drops off: the last level that holds, how sure that is, and where the steep part begins."""
+"""Drop-offs: the last level at which quality holds, its interval, and the level at which the steep part begins."""
 
 from __future__ import annotations
 
@@ -8,78 +8,100 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from harness.errors import HarnessError
-from harness.record import Record
+from harness.metrics import METRICS
+from harness.record import Measured
 from harness.verdict.statistics import difference
-from harness.verdict.tolerances import LOWER_IS_BETTER
 
-# What may be lost before quality no longer "holds": FID, and CLIP score on the scale of 100·cos.
-MARGINS = {"fid": 2.0, "clip": 0.5}
 DRAWS = 2000
 
 
 @dataclass(frozen=True)
 class Point:
-    """One level of a curve.
-
-    losses: metric → (how much worse than dense, its standard error). redrawn: metric → the loss in every bootstrap
-    resample of the captions, where they are known; the same resamples at every level.
-    """
+    """One level of a curve."""
 
     level: float
+    """The sparsity; for several components, the highest one."""
     losses: Mapping[str, tuple[float, float]]
+    """Metric → its loss against dense, and the standard error of the loss."""
     redrawn: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """Metric → its loss in every bootstrap resample of the captions. All levels have the same resamples. Empty where
+    resamples are unknown."""
 
 
 @dataclass(frozen=True)
 class DropOff:
-    """last: the highest level that holds together with all below it, 0 where none does; low, high: its 95 % interval.
-
-    knee: where the steep part begins, see `knee`.
-    """
+    """The drop-off of one curve."""
 
     last: float
+    """The highest level at which quality holds, and holds at all lower levels too; 0 where there is none."""
     low: float
+    """Lower end of the 95 % interval of `last`."""
     high: float
+    """Upper end of the 95 % interval of `last`."""
     knee: float
+    """The level at which the steep part begins, see `knee`."""
 
 
-def dropoff(points: Sequence[Point], margins: Mapping[str, float] = MARGINS, knee_of: str = "clip") -> DropOff:
-    """Find the drop-off of a curve and how far it moves when the captions are drawn anew.
+def margins(names: Sequence[str] | None = None) -> dict[str, float]:
+    """Return metric → margin: the largest loss against dense at which quality still holds.
 
-    Without resamples every loss is redrawn from a normal distribution of its own, 2,000 times, seeded. The interval
-    always holds the level found. Where levels lie close together and near the margin, one that falls below it by chance
-    ends the curve early, so the interval reaches further down than up. Raises HarnessError for fewer than three points.
+    Args:
+        names: Metrics of `METRICS` to choose from; None: the default ones. Metrics without a margin are left out.
+    """
+    return {
+        name: metric.margin
+        for name, metric in METRICS.items()
+        if metric.margin is not None and (metric.default if names is None else name in names)
+    }
+
+
+def dropoff(points: Sequence[Point], limits: Mapping[str, float] | None = None, knee_of: str = "clip") -> DropOff:
+    """Return the drop-off of a curve, and how far it moves when the captions are drawn again.
+
+    Without resamples, every loss is drawn 2,000 times from a normal distribution of its own, with a seed. The interval
+    always contains the level `last`. Where several levels are close to the margin, chance can push one of them over it.
+    So the interval extends further down than up.
+
+    Args:
+        points: Three levels or more.
+        limits: Metric → margin; None: the margins of the metrics that the first point has.
+        knee_of: The metric whose steep part decides the knee.
+
+    Raises:
+        HarnessError: There are fewer than three points.
     """
     if len(points) < 3:
-        raise HarnessError(f"a drop-off wants three levels or more, found {len(points)}")
+        raise HarnessError(f"a drop-off needs three levels or more, there are {len(points)}; measure more levels")
+    allowed = margins([*points[0].losses]) if limits is None else limits
     curve = sorted(points, key=lambda point: point.level)
-    if all(margins.keys() <= point.redrawn.keys() for point in curve):
-        count = min(len(point.redrawn[name]) for point in curve for name in margins)
-        draws = [[{name: p.redrawn[name][i] for name in margins} for p in curve] for i in range(count)]
+    if all(allowed.keys() <= point.redrawn.keys() for point in curve):
+        count = min(len(point.redrawn[name]) for point in curve for name in allowed)
+        draws = [[{name: p.redrawn[name][i] for name in allowed} for p in curve] for i in range(count)]
     else:
         rng = random.Random(0)
-        draws = [[{name: rng.gauss(*p.losses[name]) for name in margins} for p in curve] for _ in range(DRAWS)]
+        draws = [[{name: rng.gauss(*p.losses[name]) for name in allowed} for p in curve] for _ in range(DRAWS)]
     levels = [point.level for point in curve]
-    last = _last(levels, [{name: p.losses[name][0] for name in margins} for p in curve], margins)
-    found = sorted(_last(levels, losses, margins) for losses in draws)
-    low, high = found[round(0.025 * (len(found) - 1))], found[round(0.975 * (len(found) - 1))]
+    last = _last(levels, [{name: p.losses[name][0] for name in allowed} for p in curve], allowed)
+    drawn = sorted(_last(levels, losses, allowed) for losses in draws)
+    low, high = drawn[round(0.025 * (len(drawn) - 1))], drawn[round(0.975 * (len(drawn) - 1))]
     steep = knee([(p.level, p.losses[knee_of][0]) for p in curve])
     return DropOff(last, min(low, last), max(high, last), steep)
 
 
-def _last(levels: Sequence[float], losses: Sequence[Mapping[str, float]], margins: Mapping[str, float]) -> float:
+def _last(levels: Sequence[float], losses: Sequence[Mapping[str, float]], allowed: Mapping[str, float]) -> float:
     last = 0.0
     for level, lost in zip(levels, losses, strict=True):
-        if any(lost[name] > margin for name, margin in margins.items()):
+        if any(lost[name] > margin for name, margin in allowed.items()):
             return last
         last = level
     return last
 
 
 def knee(losses: Sequence[tuple[float, float]]) -> float:
-    """Return where the curve `[(level, loss), …]`, in order of levels, is first half as steep as it ever becomes.
+    """Return the first level at which a curve is half as steep as its steepest part; the last level if it never falls.
 
-    That is the last level where it never falls at all.
+    Args:
+        losses: (level, loss), in the order of levels.
     """
     points = [(0.0, 0.0), *((level, loss) for level, loss in losses if level > 0)]
     slopes = [((after - before) / (high - low), low) for (low, before), (high, after) in pairwise(points)]
@@ -89,30 +111,41 @@ def knee(losses: Sequence[tuple[float, float]]) -> float:
     return next(level for slope, level in slopes if slope >= steepest / 2)
 
 
-def curve(dense: Record, records: Sequence[Record]) -> list[Point]:
+def curve(dense: Measured, records: Sequence[Measured]) -> list[Point]:
     """Return the points of one method on one component, as paired differences from the dense run.
 
-    All records must be of one workload. Raises HarnessError for records without paired values.
+    Uses every default metric that has a margin. Uses another metric with a margin only if all runs have it.
+
+    Args:
+        dense: The record of the dense model.
+        records: The records of the pruned models, of the same workload.
+
+    Raises:
+        HarnessError: A run lacks a default metric, or its paired values.
     """
     # Not at the top: collecting claims loads no torch.
     import torch
 
-    from harness.quality.fid import picks
+    from harness.metrics.frechet import picks
 
-    chosen = picks(dense.quality["clip"].n)
+    runs = (dense, *records)
+    metrics = [
+        metric
+        for metric in METRICS.values()
+        if metric.margin is not None and (metric.default or all(metric.name in run.quality for run in runs))
+    ]
     points = []
     for record in records:
         losses, redrawn = {}, {}
-        for name in MARGINS:
-            change = difference(name, dense, record)
-            sign = 1 if name in LOWER_IS_BETTER else -1
-            losses[name] = (sign * change.value, change.se)
-            first, second = (torch.tensor(r.per_caption.get(name) or r.resampled[name]) for r in (dense, record))
-            moved = sign * (second - first)
-            if name in record.per_caption:
-                redrawn[name] = moved[chosen].mean(1).tolist()
+        for metric in metrics:
+            change = difference(metric, dense, record)
+            losses[metric.name] = (metric.worse_by(change.value), change.se)
+            first, second = (torch.tensor(run.paired[metric.name], dtype=torch.float32) for run in (dense, record))
+            moved = (second - first) * metric.worse_by(1)
+            if metric.pairing == "caption":
+                redrawn[metric.name] = moved[picks(len(moved))].mean(1).tolist()
             else:
-                # Ties in a resample shift every distance; what counts is how the resamples scatter.
-                redrawn[name] = (sign * change.value + moved - moved.mean()).tolist()
-        points.append(Point(max(record.requested.values()), losses, redrawn))
+                # Ties in a resample shift every distance, so use only the scatter of the resamples.
+                redrawn[metric.name] = (metric.worse_by(change.value) + moved - moved.mean()).tolist()
+        points.append(Point(max(record.case.requested.values()), losses, redrawn))
     return points

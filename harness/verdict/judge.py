@@ -1,59 +1,66 @@
-"""Compare a record with its baseline, gate by gate: exact, degenerate, quality, memory; and latencies with theirs."""
+"""Compares a record with its baseline, gate by gate: exact, degenerate, quality, memory. Latency has its own gate."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
 
-from harness.case import Case
-from harness.measurement import Measurement
-from harness.record import Record
-from harness.verdict.baselines import UPDATE, Baselines, key_of, profile, profile_of
+from harness.facts import Stack
+from harness.metrics import METRICS
+from harness.record import Counts, LatencyRecord, Measured, Record
+from harness.verdict.baseline import Baseline, Entry, MemoryFigure
+from harness.verdict.repository import Command, Damaged, Repository
 from harness.verdict.statistics import (
-    ALPHA,
+    DIGEST_DIGITS,
+    FALSE_ALARMS,
     IMPROVED,
     PASS,
     REGRESSION,
     UNDERPOWERED,
     decide,
     difference,
+    different_bits,
     p_value,
     shaky,
 )
 
-# A mask is stored as a SHA-256, or for calibrated methods as a longer sketch of which this share may differ.
-DIGEST_DIGITS = 64
+# The share of a sketch that may differ, because masks of calibrated methods change with the rounding of sums.
 MASK_TOLERANCE = 0.01
 NOT_COMPARED, NO_BASELINE = "NOT COMPARED", "NO BASELINE"
-# How much less sure an improvement or a change of unknown direction is than a regression: what is reported first.
+# The order in which verdicts are reported: the gravest first.
 _GRAVITY = (REGRESSION, UNDERPOWERED, IMPROVED)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """kind: one of the six words. gate: which one decided. reason: one line, empty for PASS.
-
-    moved: a figure left its tolerance. note: what was not compared, and why.
-    """
+    """The result of judging one case."""
 
     kind: str
+    """PASS, REGRESSION, IMPROVED, UNDERPOWERED, NOT COMPARED or NO BASELINE."""
     gate: str
+    """The gate that decided."""
     reason: str = ""
+    """Why the verdict is not PASS, in one line; "" for PASS."""
     moved: bool = True
+    """Whether a figure has left its tolerance."""
     note: str = ""
+    """What was not compared, and why."""
 
     @property
     def passed(self) -> bool:
-        """Return whether nothing is to be said against the case."""
+        """Return whether the verdict is PASS."""
         return self.kind == PASS
 
     def red(self, ci: bool, gains_pass: bool) -> bool:
         """Return whether the case fails.
 
-        UNDERPOWERED fails in CI, and elsewhere too where a figure has left its tolerance: captions and starting noise
-        are those of the baseline, so code that has not changed cannot do that. gains_pass: IMPROVED does not fail.
+        UNDERPOWERED always fails in CI. Elsewhere it fails only where a figure has left its tolerance. Captions and
+        start noise are the baseline's, so unchanged code cannot move a figure that far.
+
+        Args:
+            ci: Whether the run is in CI.
+            gains_pass: Whether IMPROVED passes.
         """
         if self.kind == UNDERPOWERED:
             return ci or self.moved
@@ -61,159 +68,194 @@ class Verdict:
 
 
 def in_ci() -> bool:
-    """Return whether the environment says so: `CI` is set to something else than nothing, 0 or false."""
+    """Return whether the variable CI is set, and is not empty, "0" or "false"."""
     return os.environ.get("CI", "").lower() not in ("", "0", "false")
 
 
-def judge(record: Record, baselines: Baselines) -> Verdict:
-    """Return the verdict on one record; the first gate that objects names it."""
-    impossible = _as_asked(record.requested, record.exact)
+def judge(record: Record, repository: Repository) -> Verdict:
+    """Return the verdict on one record. The first gate that objects decides."""
+    impossible = _as_asked(record.case.requested, record.components)
     if impossible:
         return impossible
-    by_workload = baselines.cases.get(record.case)
-    if not by_workload:
-        return Verdict(NO_BASELINE, "baseline", f"{baselines.path.name} has no such case; store it with {UPDATE}")
-    stored = by_workload.get(record.workload)
-    if stored is None:
-        known = ", ".join(sorted(by_workload))
+    case, file = record.case, repository.path.name
+    if not repository.entries(case):
+        return Verdict(
+            NO_BASELINE, "baseline", f"{file} has no baseline of this case; store it with {repository.command(case.id)}"
+        )
+    try:
+        before = repository.find(case, record.workload, record.conditions.stack)
+    except Damaged as error:
+        return Verdict(NO_BASELINE, "baseline", str(error))
+    if before is None:
+        known = ", ".join(sorted({entry.workload for entry in repository.entries(case)}))
         return Verdict(
             NOT_COMPARED,
             "baseline",
-            f"this workload is {record.workload}, the stored ones are {known}: model, captions, judges or protocol "
-            f"differ; measure it anew with {UPDATE}",
+            f"this workload is {record.workload}, {file} has {known}: the model, the captions, the scorers or the "
+            f"protocol differ; store the case again with {repository.command(case.id)}",
         )
-    names = sorted(record.quality.keys() - stored["quality"].keys())
-    if names:
-        missing = f"its baseline has no {' and no '.join(names)}; store it with {UPDATE}"
-        return Verdict(NO_BASELINE, "baseline", missing)
-    before = baselines.record(record.case, record.workload)
-    assert before is not None
-    verdict = facts(record, before) or _quality(record, before, stored["quality"])
-    memory, note = _memory(record, stored["memory"])
-    return verdict or memory or Verdict(PASS, "all", moved=False, note=note)
+    unequal, notes = _measured_alike(record, before, file, repository.command)
+    if unequal:
+        return unequal
+    verdict = facts(record, before) or _quality(record, before, repository)
+    memory, note = _memory(record, before.entry)
+    notes += [note] if note else []
+    return verdict or memory or Verdict(PASS, "all", moved=False, note="; ".join(notes))
 
 
-def facts(record: Record, before: Record) -> Verdict | None:
-    """Return the verdict of the gates in front of the quality, or None: nothing differs."""
-    return exact(record.requested, record.exact, before.exact) or _degenerate(record, before)
+def _measured_alike(record: Record, before: Baseline, file: str, command: Command) -> tuple[Verdict | None, list[str]]:
+    """Return the verdict on metrics that only the run or only the baseline has, and notes on the optional ones."""
+    new = [name for name in METRICS if name in record.quality and name not in before.quality]
+    gone = [name for name in METRICS if name in before.quality and name not in record.quality]
+    wanted, lost = ([name for name in names if METRICS[name].default] for names in (new, gone))
+    if wanted:
+        reason = f"{file} has no {' and no '.join(wanted)} of this case; store it with {command(record.case.id)}"
+        return Verdict(NO_BASELINE, "baseline", reason), []
+    if lost:
+        reason = f"this run has no {' and no '.join(lost)}, which {file} has; every run measures the default metrics. "
+        reason += f"To do without, store the case again with {command(record.case.id)}"
+        return Verdict(NOT_COMPARED, "baseline", reason), []
+    notes = []
+    if new:
+        store = f"store one with {command('')}"
+        notes.append(f"not judged: {' and '.join(new)} has no baseline; {store}")
+    if gone:
+        notes.append(f"not judged: {' and '.join(gone)} was not measured; add --metrics {','.join(gone)}")
+    return None, notes
 
 
-def exact(requested: Mapping[str, float], now: Mapping[str, Any], before: Mapping[str, Any]) -> Verdict | None:
-    """Return the verdict on what is known without a picture, counts of zeros and keep masks; None: nothing differs.
+def facts(record: Measured, before: Measured) -> Verdict | None:
+    """Return the verdict of the gates before quality (exact, degenerate); None if nothing differs."""
+    return exact(record.case.requested, record.keep, record.components, before) or _degenerate(record, before)
 
-    requested: component → sparsity. now, before: as `Record.exact`.
+
+def exact(
+    requested: Mapping[str, float], keep: str, components: Mapping[str, Counts], before: Measured
+) -> Verdict | None:
+    """Return the verdict on counts and keep masks, which need no picture; None if nothing differs.
+
+    Args:
+        requested: Component → requested sparsity.
+        keep: The digest or the sketch of the keep masks.
+        components: Component → counts.
+        before: The baseline, or the earlier run.
     """
-    impossible = _as_asked(requested, now)
+    impossible = _as_asked(requested, components)
     if impossible:
         return impossible
-    for component, counts in before["components"].items():
-        found = now["components"].get(component)
+    for component, counts in before.components.items():
+        ours = components.get(component)
         for name in ("parameters", "targeted", "zeros"):
-            if found is None or found[name] != counts[name]:
-                value = None if found is None else found[name]
-                return Verdict(REGRESSION, "exact", f"{component} has {name} {value}, the baseline {counts[name]}")
-    if now["keep"] == before["keep"]:
+            value, wanted = None if ours is None else getattr(ours, name), getattr(counts, name)
+            if value != wanted:
+                return Verdict(REGRESSION, "exact", f"{component} has {name} {value}, the baseline {wanted}")
+    if keep == before.keep:
         return None
-    differ, of = different_bits(now["keep"], before["keep"])
-    if len(now["keep"]) == DIGEST_DIGITS or differ > MASK_TOLERANCE * of:
-        return Verdict(
-            REGRESSION,
-            "exact",
-            "as many weights are pruned as before, but other ones: the keep masks differ"
-            + (f" at {differ} of {of} sampled places" if len(now["keep"]) != DIGEST_DIGITS else ""),
-        )
+    differ, bits = different_bits(keep, before.keep)
+    digest = len(keep) == DIGEST_DIGITS
+    if digest or differ > MASK_TOLERANCE * bits:
+        reason = "the same number of weights is pruned, but different ones: the keep masks differ"
+        return Verdict(REGRESSION, "exact", reason + ("" if digest else f" at {differ} of {bits} sampled places"))
     return None
 
 
-def _as_asked(requested: Mapping[str, float], now: Mapping[str, Any]) -> Verdict | None:
+def _as_asked(requested: Mapping[str, float], components: Mapping[str, Counts]) -> Verdict | None:
     for component, sparsity in requested.items():
-        achieved = now["components"][component]["sparsity_targeted"]
+        counts = components[component]
         # Every group rounds to whole weights, and trained weights that are exactly zero count as pruned.
-        if abs(achieved - sparsity) > 1e-3 + now["rounding"][component]:
-            reason = f"{component} was to be pruned to {sparsity:.2%}, achieved {achieved:.2%}"
+        if abs(counts.sparsity_targeted - sparsity) > 1e-3 + counts.rounding:
+            reason = f"{component} was to be pruned to {sparsity:.2%}, achieved {counts.sparsity_targeted:.2%}"
             return Verdict(REGRESSION, "exact", reason)
     return None
 
 
-def different_bits(first: str, second: str) -> tuple[int, int]:
-    """Return in how many of how many bits two hexadecimal texts differ; all of them where the lengths differ."""
-    of = 4 * max(len(first), len(second))
-    return ((int(first, 16) ^ int(second, 16)).bit_count() if len(first) == len(second) else of), of
-
-
-def _degenerate(record: Record, before: Record) -> Verdict | None:
-    allowed = max(1, round(0.02 * record.quality["clip"].n))
+def _degenerate(record: Measured, before: Measured) -> Verdict | None:
+    captions = max((len(of) for name, of in record.paired.items() if METRICS[name].pairing == "caption"), default=0)
     change = record.degenerate - before.degenerate
-    if abs(change) <= allowed:
+    if abs(change) <= max(1, round(0.02 * captions)):
         return None
     kind = REGRESSION if change > 0 else IMPROVED
-    return Verdict(
-        kind, "degenerate", f"{record.degenerate} pictures are degenerate, the baseline has {before.degenerate}"
-    )
+    reason = f"{record.degenerate} pictures are degenerate, the baseline has {before.degenerate}"
+    return Verdict(kind, "degenerate", reason)
 
 
-def _quality(record: Record, before: Record, stored: Mapping[str, Any]) -> Verdict | None:
-    found = []
-    for name, figure in stored.items():
-        change = difference(name, before, record)
-        worse_by = change.value if figure["direction"] == "lower" else -change.value
-        noise, tolerance = figure["sigma_aa"], figure["tolerance"]
-        line = f"{name} {figure['value']:.4g} → {record.quality[name].value:.4g}"
-        line += f" ({change.value:+.4g} ± {change.se:.2g}, tolerance ±{tolerance:g}, n {record.quality[name].n}"
-        if abs(worse_by) > tolerance:
-            kind = decide(worse_by, change.se, noise, tolerance, ALPHA, change.n)
-            line += f", p {p_value(worse_by, change.se, noise, change.n):.1g})"
+def _quality(record: Record, before: Baseline, repository: Repository) -> Verdict | None:
+    alpha, verdicts = FALSE_ALARMS / repository.comparisons, []
+    for name, metric in METRICS.items():
+        if name not in before.quality or name not in record.quality:
+            continue
+        figure, now, change = before.quality[name], record.quality[name], difference(metric, before, record)
+        worse_by = metric.worse_by(change.value)
+        line = f"{name} {figure.value:.4g} → {now.value:.4g}"
+        line += f" ({change.value:+.4g} ± {change.se:.2g}, tolerance ±{figure.tolerance:g}, n {now.n}"
+        if abs(worse_by) > figure.tolerance:
+            kind = decide(worse_by, change.se, figure.noise, figure.tolerance, alpha, change.n)
+            line += f", p {p_value(worse_by, change.se, figure.noise, change.n):.1g})"
             line += {
                 REGRESSION: "",
-                IMPROVED: "; an unexpected gain is usually a changed protocol, else store it: " + UPDATE,
-                UNDERPOWERED: ": the pictures have changed, and these captions cannot tell whether for better or worse",
+                IMPROVED: f"; an unexpected gain often comes from a changed protocol; else store it with "
+                f"{repository.command(record.case.id)}",
+                UNDERPOWERED: ": pictures have changed, and these captions cannot show whether for better or worse; "
+                "use more --captions",
             }[kind]
-            found.append(Verdict(kind, "quality", line))
-        elif name in record.per_caption and name != "composition" and shaky(change.se, noise, tolerance):
-            # Composition moves in steps of a picture: whether pictures have changed the continuous scores see first.
-            reason = f"{line}): pictures have changed although their mean has not; a change as large as the tolerance"
-            found.append(Verdict(UNDERPOWERED, "quality", f"{reason} could hide in that", moved=False))
-    # What has moved comes before what might have.
-    found.sort(key=lambda verdict: (not verdict.moved, _GRAVITY.index(verdict.kind)))
-    return found[0] if found else None
+            verdicts.append(Verdict(kind, "quality", line))
+        elif metric.pairing == "caption" and not metric.steps and shaky(change.se, figure.noise, figure.tolerance):
+            # Skip metrics that move in whole pictures: continuous ones notice changed pictures first.
+            line += "): single pictures have changed, but not their mean; these captions could hide a change as large "
+            line += "as the tolerance; use more --captions"
+            verdicts.append(Verdict(UNDERPOWERED, "quality", line, moved=False))
+    # Metrics that have moved come before metrics that may have.
+    verdicts.sort(key=lambda verdict: (not verdict.moved, _GRAVITY.index(verdict.kind)))
+    return verdicts[0] if verdicts else None
 
 
-def _memory(record: Record, stored: Mapping[str, Any]) -> tuple[Verdict | None, str]:
-    for component, before in stored["parameter_bytes"].items():
-        now = record.parameter_bytes[component]
-        for kind in ("dense", "stored"):
-            if now[kind] != before[kind]:
-                change = f"the parameters of {component} take {now[kind]:,} bytes {kind}, the baseline {before[kind]:,}"
-                return Verdict(REGRESSION if now[kind] > before[kind] else IMPROVED, "memory", change), ""
-    peak = stored["tensor_megabytes"].get(key_of(profile(record)))
-    if peak is None or record.tensor_megabytes is None:
-        return None, f"memory was not compared: no baseline of {_words(profile(record))}"
-    change = record.tensor_megabytes - peak["value"]
-    if abs(change) <= peak["tolerance"]:
-        return None, ""
-    line = f"generation needs {record.tensor_megabytes:.1f} MB of tensors at once, the baseline {peak['value']:.1f}"
-    line += f" ({change:+.1f}, tolerance ±{peak['tolerance']:.1f})"
-    return Verdict(REGRESSION if change > 0 else IMPROVED, "memory", line), ""
+def _memory(record: Record, before: Entry) -> tuple[Verdict | None, str]:
+    for component, counts in before.components.items():
+        now = record.components[component]
+        for what, ours, theirs in (
+            ("dense", now.dense_bytes, counts.dense_bytes),
+            ("stored", now.stored_bytes, counts.stored_bytes),
+        ):
+            if ours != theirs:
+                reason = f"the parameters of {component} take {ours:,} bytes {what}, the baseline {theirs:,}"
+                return Verdict(REGRESSION if ours > theirs else IMPROVED, "memory", reason), ""
+    megabytes, batch = record.cost.tensor_megabytes, record.conditions.batch_size
+    if megabytes is None:
+        return None, f"memory was not compared: {record.cost.note or 'not measured'}"
+    stack = record.conditions.stack
+    if before.memory is None or before.stack != stack.key or before.memory.batch_size != batch:
+        return None, f"memory was not compared: no baseline of {_words(stack)}, batch_size {batch}"
+    return _tensors(megabytes, before.memory), ""
 
 
-def judge_latency(case: Case, ratio: Measurement, conditions: Mapping[str, Any], baselines: Baselines) -> Verdict:
-    """Return the verdict on a ratio of latencies, pruned to dense; times themselves are never compared."""
-    stored = baselines.latency.get(case.id)
-    if not stored:
-        return Verdict(
-            NO_BASELINE, "latency", f"{baselines.path.name} has no latency of {case.id}; store it with {UPDATE}"
-        )
-    now = profile_of(conditions)
-    before = stored.get(key_of(now))
-    if before is None:
-        return Verdict(PASS, "all", moved=False, note=f"latency was not compared: no baseline of {_words(now)}")
-    slower_by, se = ratio.value - before["value"], (ratio.se**2 + before["se"] ** 2) ** 0.5
-    kind = decide(slower_by, se, before["sigma_aa"], before["tolerance"], ALPHA, ratio.n)
-    p = p_value(slower_by, se, before["sigma_aa"], ratio.n)
-    line = f"pruned / dense {before['value']:.3f} → {ratio.value:.3f} ({slower_by:+.3f} ± {se:.3f}, "
-    line += f"tolerance ±{before['tolerance']:g}, {ratio.n} rounds, p {p:.1g})"
+def _tensors(megabytes: float, before: MemoryFigure) -> Verdict | None:
+    change = megabytes - before.value
+    if abs(change) <= before.tolerance:
+        return None
+    reason = f"generation needs {megabytes:.1f} MB of tensors at once, the baseline {before.value:.1f} "
+    reason += f"({change:+.1f}, tolerance ±{before.tolerance:.1f})"
+    return Verdict(REGRESSION if change > 0 else IMPROVED, "memory", reason)
+
+
+def judge_latency(record: LatencyRecord, repository: Repository) -> Verdict:
+    """Return the verdict on a ratio of latencies, pruned / dense. Times themselves are never compared."""
+    case, ratio = record.case, record.ratio
+    if not repository.baselines.latency.get(case.id):
+        reason = f"{repository.path.name} has no latency of {case.id}; store it with {repository.command(case.id)}"
+        return Verdict(NO_BASELINE, "latency", reason)
+    stored = repository.latency(case, record.stack)
+    if stored is None:
+        note = f"latency was not compared: no baseline of {_words(record.stack)}"
+        return Verdict(PASS, "all", moved=False, note=note)
+    before = stored.figure
+    slower_by, se = ratio.value - before.value, (ratio.se**2 + before.se**2) ** 0.5
+    alpha = FALSE_ALARMS / repository.comparisons
+    kind = decide(slower_by, se, before.noise, before.tolerance, alpha, ratio.n)
+    p = p_value(slower_by, se, before.noise, ratio.n)
+    line = f"pruned / dense {before.value:.3f} → {ratio.value:.3f} ({slower_by:+.3f} ± {se:.3f}, "
+    line += f"tolerance ±{before.tolerance:g}, {ratio.n} rounds, p {p:.1g})"
     return Verdict(kind, "latency", "" if kind == PASS else line, moved=kind in (REGRESSION, IMPROVED))
 
 
-def _words(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in values.items())
+def _words(stack: Stack) -> str:
+    return ", ".join(f"{name} {value}" for name, value in asdict(stack).items())

@@ -1,4 +1,4 @@
-"""Is a change real, is it large, and could it have been seen: the decision rule for paired measurements."""
+"""The decision rule for paired measurements: is a change real, is it large, and could these captions show it?"""
 
 from __future__ import annotations
 
@@ -7,60 +7,77 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 from harness.errors import HarnessError
-from harness.record import Record
+from harness.metrics.metric import Metric
+from harness.record import Measured
 
 PASS, REGRESSION, IMPROVED, UNDERPOWERED = "PASS", "REGRESSION", "IMPROVED", "UNDERPOWERED"
-# How often a change as large as the tolerance is to be told from no change at all.
+# The required probability to notice a change as large as the tolerance.
 POWER = 0.80
-# The chance that a run of the whole matrix with nothing changed shows one false REGRESSION or IMPROVED, and how many
-# comparisons share it: cases of the full tier, times quality metrics, times two directions. Each item decides by this
-# constant alone, so that `-k`, `-x` and the order of cases change nothing.
+# The chance that a run of all stored cases shows a false REGRESSION or IMPROVED although nothing has changed. All
+# comparisons share it evenly, see `Repository.comparisons`. So the verdict on a case does not depend on `-k`, `-x` or
+# the order of cases.
 FALSE_ALARMS = 0.01
-COMPARISONS = 3560
-ALPHA = FALSE_ALARMS / COMPARISONS
+# Number of digits of a keep digest. A sketch of keep masks has more.
+DIGEST_DIGITS = 64
 
 
 @dataclass(frozen=True)
 class Difference:
-    """After less before, over the same captions and starting noise. se: of the difference.
-
-    n: the captions, or for FID the resamples where those are fewer: what the standard error rests on.
-    """
+    """The change of a figure between two runs over the same captions and start noise."""
 
     value: float
+    """After minus before, in the metric's unit."""
     se: float
+    """Standard error of the difference."""
     n: int
+    """Number of values behind the standard error: of captions, or of resamples where those are fewer."""
 
 
-def difference(name: str, before: Record, after: Record) -> Difference:
-    """Return how a metric moved, paired by caption; for FID, paired by bootstrap resample.
+def difference(metric: Metric, before: Measured, after: Measured) -> Difference:
+    """Return the change of a metric, paired by caption or by resample.
 
-    Both must be over the same captions, which is for the caller to know. Raises HarnessError where their numbers
-    differ, or where a record was written without them.
+    Args:
+        metric: The metric.
+        before: The earlier run or the baseline.
+        after: The later run. The caller makes sure that both have the same workload.
+
+    Raises:
+        HarnessError: The two have different numbers of pictures or of paired values, or fewer than two.
     """
-    counts = {r.quality[name].n if name in r.quality else 0 for r in (before, after)}
-    first, second = (r.per_caption.get(name) or r.resampled.get(name) or [] for r in (before, after))
+    name = metric.name
+    counts = {side.quality[name].n if name in side.quality else 0 for side in (before, after)}
+    first, second = (side.paired.get(name, []) for side in (before, after))
     if len(counts) != 1 or 0 in counts or len(first) != len(second) or len(first) < 2:
         raise HarnessError(
-            f"{after.case}: {name} has {len(first)} and {len(second)} paired values, wanted as many, two or more; "
-            "measure both runs with this version and the same --captions"
+            f"{after.case.id}: {name} has {len(first)} paired values before and {len(second)} now; a comparison needs "
+            "equally many, two or more. Measure both runs with this version and the same --captions"
         )
     changes = [b - a for a, b in zip(first, second, strict=True)]
     average = math.fsum(changes) / len(changes)
     spread = math.sqrt(math.fsum((c - average) ** 2 for c in changes) / (len(changes) - 1))
-    # Resamples spread like the metric itself, captions like its parts.
-    se = spread if name in after.resampled else spread / math.sqrt(len(changes))
+    # Resamples vary as much as the metric itself; values per caption vary more, and the metric is their mean.
+    se = spread if metric.pairing == "resample" else spread / math.sqrt(len(changes))
     return Difference(after.quality[name].value - before.quality[name].value, se, min(*counts, len(changes)))
 
 
 def decide(worse_by: float, se: float, noise: float, tolerance: float, alpha: float, n: int) -> str:
     """Return the verdict on one metric.
 
-    worse_by: the change in the bad direction. noise: standard deviation of the figure when nothing has changed.
-    REGRESSION and IMPROVED: the change exceeds the tolerance, and one as large would come by chance with a probability
-    below alpha (one-sided t with n - 1 degrees of freedom). UNDERPOWERED: neither, and a change as large as the
-    tolerance would not be told from none four times in five (normal approximation). A change of just the tolerance
-    measures below it half the time, so what is found four times in five is the tolerance and 0.84 standard errors.
+    REGRESSION and IMPROVED: the change exceeds the tolerance, and chance alone gives such a change with a probability
+    below alpha (one-sided t with n - 1 degrees of freedom).
+
+    UNDERPOWERED: neither of these, and either the change exceeds the tolerance, or the power to notice a change as
+    large as the tolerance is below 80 % (normal approximation).
+
+    PASS: all else.
+
+    Args:
+        worse_by: The change in the bad direction.
+        se: Standard error of the change.
+        noise: Standard deviation of the figure when nothing has changed.
+        tolerance: How far the figure may move.
+        alpha: The allowed probability of a false alarm of this one comparison.
+        n: Number of values behind the standard error.
     """
     total = math.hypot(se, noise)
     for change, verdict in ((worse_by, REGRESSION), (-worse_by, IMPROVED)):
@@ -68,38 +85,39 @@ def decide(worse_by: float, se: float, noise: float, tolerance: float, alpha: fl
             return verdict
     normal = NormalDist()
     least = (normal.inv_cdf(1 - alpha) + normal.inv_cdf(POWER)) * total
-    return UNDERPOWERED if least > tolerance else PASS
+    return UNDERPOWERED if max(least, abs(worse_by)) > tolerance else PASS
 
 
 def p_value(change: float, se: float, noise: float, n: int) -> float:
-    """Return how likely a change as large, in this direction, is by chance: one-sided, see `decide`."""
+    """Return the probability that chance alone gives such a change in this direction: one-sided, see `decide`."""
     total = math.hypot(se, noise)
     return tail(abs(change) / total, n - 1) if total else 0.0
 
 
 def shaky(se: float, noise: float, tolerance: float) -> bool:
-    """Return whether a mean that has not moved hides much that has.
+    """Return whether the mean may hide a change.
 
-    True where a change as large as the tolerance would not be told from none four times in five, even at the usual
-    5 %: the pictures' scores move against each other far more than noise moves them.
+    True where the power to notice a change as large as the tolerance is below 80 % even at the 5 % level. Single
+    pictures have then changed far more than noise changes them.
     """
     normal = NormalDist()
     return (normal.inv_cdf(0.95) + normal.inv_cdf(POWER)) * math.hypot(se, noise) > tolerance
 
 
 def tail(t: float, degrees: int) -> float:
-    """Return the probability that Student's t with so many degrees of freedom exceeds `t`.
+    """Return the probability that Student's t with `degrees` degrees of freedom exceeds `t`."""
+    # Not at the top: collecting cases loads no scipy. `scipy.stats` takes three times as long to import.
+    from scipy.special import stdtr
 
-    With t = √ν tan θ the density is proportional to cos^(ν-1) θ, which Simpson's rule integrates over both sides of t.
+    return float(stdtr(degrees, -t))
+
+
+def different_bits(first: str, second: str) -> tuple[int, int]:
+    """Return the number of bits in which two hexadecimal texts differ, and the number of all bits.
+
+    Where the lengths differ, all bits of the longer text differ.
     """
-    if t < 0:
-        return 1 - tail(-t, degrees)
-    angle = math.atan(t / math.sqrt(degrees))
-    below, above = (_simpson(low, high, degrees) for low, high in ((0.0, angle), (angle, math.pi / 2)))
-    return 0.5 * above / (below + above)
-
-
-def _simpson(low: float, high: float, degrees: int, steps: int = 2000) -> float:
-    width = (high - low) / steps
-    heights = [max(0.0, math.cos(low + i * width)) ** (degrees - 1) for i in range(steps + 1)]
-    return width / 3 * (heights[0] + 4 * math.fsum(heights[1::2]) + 2 * math.fsum(heights[2:-1:2]) + heights[-1])
+    bits = 4 * max(len(first), len(second))
+    if len(first) != len(second):
+        return bits, bits
+    return (int(first or "0", 16) ^ int(second or "0", 16)).bit_count(), bits

@@ -10,29 +10,28 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness import engine as engines
-from harness import pipeline
-from harness.quality import generate, judging
-from harness.targets.base import Target
+from harness.execution import pictures
+from harness.generation import call, generate
+from harness.metrics import clip, frechet
+from harness.targets.target import Target
 
 Patch = pytest.MonkeyPatch
 
 
 def everywhere(patch: Patch, made: Callable[..., generate.Pictures]) -> None:
-    """Have the dense pictures, too, made by the wrong line: it is in the code, not in the case."""
-    for module in (pipeline, engines):
-        patch.setattr(module, "generate", made)
+    """Have all pictures made by the wrong line, the dense ones too: the line is in the code, not in the case."""
+    patch.setattr(pictures, "generate", made)
 
 
 def captions_shifted_by_one(patch: Patch) -> None:
-    right = judging.clip_scores
-    patch.setattr(judging, "clip_scores", lambda scorer, seen, said: right(scorer, seen, said[1:] + said[:1]))
+    right = clip.clip_scores
+    patch.setattr(clip, "clip_scores", lambda seen, said: right(seen, said.roll(-1, 0)))
 
 
 def features_truncated(patch: Patch) -> None:
-    right = pipeline.resampled
+    right = frechet.resampled
     patch.setattr(
-        pipeline,
+        frechet,
         "resampled",
         lambda features, *rest: right(torch.cat([features[:, :64], features[:, 64:] * 0], 1), *rest),
     )
@@ -68,9 +67,9 @@ def scheduler_one_step_short(patch: Patch) -> None:
 
 
 def one_generator_for_all(patch: Patch) -> None:
-    right = generate.latents
+    right = call.latents
     patch.setattr(
-        generate, "latents", lambda target, captions: right(target, captions)[:1].expand(len(captions), -1, -1, -1)
+        call, "latents", lambda target, captions: right(target, captions)[:1].expand(len(captions), -1, -1, -1)
     )
 
 
@@ -82,7 +81,7 @@ def generator_used_on(patch: Patch) -> None:
         shape = (len(captions), unet.in_channels, unet.sample_size, unet.sample_size)
         return torch.randn(shape, generator=generator)
 
-    patch.setattr(generate, "latents", drawn)
+    patch.setattr(call, "latents", drawn)
 
 
 def pictures_darkened(patch: Patch) -> None:

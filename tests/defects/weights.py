@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from harness import pipeline, pruning
 from harness.case import Case
-from harness.engine import Engine
-from harness.surgery import calibrate, inputs, layers, masks
-from pruners import magnitude, random, select, sparsegpt, wanda
+from harness.execution import run as running
+from harness.execution.levels import Levels
+from harness.pruning.prune import Statistics
+from harness.surgery import hooks, inputs, layers, masks
+from pruners import allocate, magnitude, random, select, sparsegpt, wanda
 from pruners.types import LayerStats, Pruned
 
 Patch = pytest.MonkeyPatch
@@ -75,21 +76,21 @@ def mask_applied_to_a_copy(patch: Patch) -> None:
 
 
 def one_layer_left_dense(patch: Patch) -> None:
-    right = pipeline._pruned
+    right = Levels.prune
 
-    def partly(*arguments: Any) -> tuple[masks.Pruning, int]:
-        pruning, levels = right(*arguments)
+    def partly(self: Levels, case: Case, statistics: Statistics | None) -> tuple[masks.Pruning, int]:
+        pruning, levels = right(self, case, statistics)
         found = {component: dict(by_layer) for component, by_layer in pruning.items()}
         for by_layer in found.values():
             by_layer.pop(next(name for name in by_layer if "attn" in name))
         return found, levels
 
-    patch.setattr(pipeline, "_pruned", partly)
+    patch.setattr(Levels, "prune", partly)
 
 
 def text_encoder_left_dense(patch: Patch) -> None:
-    right = pipeline._pruned
-    patch.setattr(pipeline, "_pruned", lambda *arguments: ({"unet": right(*arguments)[0]["unet"]}, 1))
+    right = Levels.prune
+    patch.setattr(Levels, "prune", lambda *arguments: ({"unet": right(*arguments)[0]["unet"]}, 1))
 
 
 def norms_left_out(patch: Patch) -> None:
@@ -123,7 +124,7 @@ def wanda_compared_over_the_layer(patch: Patch) -> None:
 
 
 def statistics_not_summed_up(patch: Patch) -> None:
-    patch.setattr(calibrate, "merge", lambda first, second: second)
+    patch.setattr(hooks, "merge", lambda first, second: second)
 
 
 def convolution_not_unfolded(patch: Patch) -> None:
@@ -156,14 +157,14 @@ def masks_from_dense_weights_only(patch: Patch) -> None:
 
 
 def owl_upside_down(patch: Patch) -> None:
-    right = pruning.owl
+    right = allocate.owl
     patch.setattr(
-        pruning, "owl", lambda shares, sizes, level: right({b: -share for b, share in shares.items()}, sizes, level)
+        allocate, "owl", lambda shares, sizes, level: right({b: -share for b, share in shares.items()}, sizes, level)
     )
 
 
 def owl_left_out(patch: Patch) -> None:
-    patch.setattr(pruning, "owl", lambda shares, sizes, level: dict.fromkeys(shares, level))
+    patch.setattr(allocate, "owl", lambda shares, sizes, level: dict.fromkeys(shares, level))
 
 
 def same_draw_for_every_layer(patch: Patch) -> None:
@@ -172,7 +173,7 @@ def same_draw_for_every_layer(patch: Patch) -> None:
 
 
 def global_threshold_by_layer(patch: Patch) -> None:
-    patch.setattr(pruning, "by_global_threshold", lambda scores, level: dict.fromkeys(scores, level))
+    patch.setattr(allocate, "by_global_threshold", lambda scores, level: dict.fromkeys(scores, level))
 
 
 def pattern_upside_down(patch: Patch) -> None:
@@ -190,16 +191,16 @@ def weights_not_restored(patch: Patch) -> None:
                 weight.data.copy_(one.weight.view_as(weight))
         yield
 
-    patch.setattr(pipeline, "masked", forgetful)
+    patch.setattr(running, "masked", forgetful)
 
 
 def pruned_weights_not_zeroed(patch: Patch) -> None:
-    right = pipeline._pruned
+    right = Levels.prune
 
-    def dense(case: Case, engine: Engine, *rest: Any) -> tuple[masks.Pruning, int]:
-        parts = engine.target.components
+    def dense(self: Levels, case: Case, statistics: Statistics | None) -> tuple[masks.Pruning, int]:
+        parts = self._bench.target.components
         weights = {c: {n: layers.matrix(m) for n, m in layers.prunable(parts[c], "all").items()} for c in parts}
-        pruning, levels = right(case, engine, *rest)
+        pruning, levels = right(self, case, statistics)
         return {c: {n: Pruned(p.keep, weights[c][n]) for n, p in by.items()} for c, by in pruning.items()}, levels
 
-    patch.setattr(pipeline, "_pruned", dense)
+    patch.setattr(Levels, "prune", dense)

@@ -1,104 +1,34 @@
-"""Real pytest sessions on a toy engine: the plugin is the one that ships, the measurements are made up."""
+"""Real pytest sessions on a toy executor: the plugin is the one that ships, what cases come to is made up."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-TOY = """
-import json, os
-from dataclasses import replace
-from types import SimpleNamespace
-import pytest
+CONFTEST = """
+import os
+
+import harness.execution
+from harness import files
+from harness.errors import HarnessError
 
 pytest_plugins = ["harness.plugin"]
+harness.execution.register("toy", "tests.plugin.toy:ToyExecutor")
+
+_write = files.write
 
 
-@pytest.fixture(scope="session")
-def _engine(request):
-    import torch
-    from harness.case import Case
-    from harness.quality.judging import Opinion
-    option = request.config.option
-    return SimpleNamespace(
-        dense=Opinion(torch.zeros(2, 3), torch.zeros(2, 3), torch.zeros(2), None), batches=None, seen=None,
-        dense_record=None, records={}, progress=lambda text: None, captions=["one", "two"],
-        workload=lambda case: {"toy": 1},
-        workload_key=lambda case: os.environ.get("TOY_WORKLOAD", "toyworkload"), dense_case=lambda: Case("scenes"),
-        conditions=lambda: {"device": "toy", "threads": 1, "batch_size": os.environ.get("TOY_BATCH", "4")},
-    )
+def killed(path, content):
+    if path.name == os.environ.get("TOY_KILLED_AT"):
+        os.kill(os.getpid(), 9)
+    if path.name == os.environ.get("TOY_REFUSED_AT"):
+        raise HarnessError(f"{path} cannot be written (the toy forbids it); name another place")
+    _write(path, content)
 
 
-@pytest.fixture(autouse=True)
-def _toy(monkeypatch):
-    import torch
-    import harness.pipeline as pipeline
-    from harness.engine import Engine
-    from harness.errors import HarnessError
-    from harness.measurement import Measurement
-    from harness import digests
-    from harness.quality.judging import Seen
-    from harness.record import Record
-    from harness.surgery.masks import weights_digest
-
-    def run(case, engine):
-        engine.progress("generating")
-        if "TOY_LOG" in os.environ:
-            with open(os.environ["TOY_LOG"], "a") as log:
-                log.write(case.id + "\\n")
-        if os.environ.get("TOY_KILLED") == case.id:
-            os.kill(os.getpid(), 9)
-        if os.environ.get("TOY_BREAKS") == case.id:
-            raise HarnessError("layer conv_in cannot be pruned: a weight is NaN or infinite")
-        shift, scatter = (json.loads(os.environ.get(name, "{}")) for name in ("TOY_SHIFT", "TOY_SCATTER"))
-        wobble = float(os.environ.get("TOY_WOBBLE", "0")) * int(os.environ.get("OMP_NUM_THREADS", "0"))
-        shift["clip"] = shift.get("clip", 0) + wobble
-        values = {"fid": 3.0, "fid_dense": 2.0, "clip": 60.0, "composition": 0.5, "drift": 1.0}
-        paired = {
-            k: [v + i / 8 + shift.get(k, 0) + (-1) ** i * scatter.get(k, 0) for i in range(8)]
-            for k, v in values.items()
-        }
-        quality = {k: Measurement(v + shift.get(k, 0), 0.1, 64) for k, v in values.items()}
-        counts = {
-            c: {"parameters": 2000, "targeted": 1000, "zeros": round(1000 * s), "sparsity_targeted": s,
-                "sparsity_component": s / 2}
-            for c, s in case.requested.items()
-        }
-        record = Record(
-            case=case.id, workload=engine.workload_key(case), requested=case.requested, quality=quality, attributes={},
-            exact={
-                "keep": os.environ.get("TOY_KEEP", "0") * 64, "components": counts,
-                "rounding": dict.fromkeys(counts, 0.0),
-            },
-            degenerate=int(os.environ.get("TOY_DEGENERATE", "0")), seconds={"prune": 0.1, "generate": 0.2},
-            peak_megabytes=None, peak_of="not measured",
-            tensor_megabytes=50.0 * float(os.environ.get("TOY_MEMORY", "1")),
-            parameter_bytes={"unet": {"dense": 8000, "stored": int(os.environ.get("TOY_BYTES", "5000"))}},
-            per_caption={k: v for k, v in paired.items() if "fid" not in k},
-            resampled={k: v for k, v in paired.items() if "fid" in k},
-            conditions=Engine.conditions(
-                SimpleNamespace(device=torch.device("cpu"), batch_size=int(os.environ.get("TOY_BATCH", "4")))
-            ),
-        )
-        seen = Seen(engine.dense, 0)
-        weights = digests.of_value(case.id) if case.plan else weights_digest({})
-        return pipeline.Run(record, torch.zeros(2, 3, 8, 8, dtype=torch.uint8), seen, weights)
-
-    monkeypatch.setattr(pipeline, "run", run)
-
-
-def pytest_configure():
-    from harness import files
-
-    right = files.write
-
-    def killed(path, content):
-        if path.name == os.environ.get("TOY_KILLED_AT"):
-            os.kill(os.getpid(), 9)
-        right(path, content)
-
-    files.write = killed
+files.write = killed
 """
 
 CASES = """
@@ -113,11 +43,7 @@ LEVELS = (0.2, 0.5)
     ids=lambda case: case.id,
 )
 def test_quality(case, gate, benchmark):
-    gate.ready(case)
-    record = benchmark.pedantic(gate.measure, args=(case,), rounds=1, iterations=1)
-    benchmark.extra_info.update(record.to_json())
-    gate.judge(record)
-
+    gate.judge(benchmark.pedantic(gate.run, args=(case,), rounds=1, iterations=1))
 """
 
 LATENCY = """
@@ -133,10 +59,10 @@ def test_latency(gate):
 
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    """A folder with a toy conftest and four cases, run in processes of their own."""
-    monkeypatch.delenv("CI", raising=False)
+    """A folder with the toy's conftest and four cases, run in processes of their own."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
-    pytester.makeconftest(TOY)
+    pytester.makeini("[pytest]\naddopts = --executor=toy -p no:hypothesispytest -p no:anyio")
+    pytester.makeconftest(CONFTEST)
     pytester.makepyfile(test_toy=CASES)
     return pytester
 
@@ -151,6 +77,7 @@ def stored(project: pytest.Pytester) -> pytest.Pytester:
         project.runpytest_subprocess("--update-baselines", "--baseline-reason", "first").assert_outcomes(passed=4)
         files = [project.path / "baselines.json", *(project.path / "baselines").iterdir()]
         _FIRST.update({str(path.relative_to(project.path)): path.read_bytes() for path in files})
+        shutil.rmtree(project.path / "prunegate-report")
     (project.path / "baselines").mkdir(exist_ok=True)
     for name, content in _FIRST.items():
         (project.path / name).write_bytes(content)
@@ -164,3 +91,19 @@ def timed(project: pytest.Pytester) -> pytest.Pytester:
     project.makepyfile(test_toy_latency=LATENCY)
     project.runpytest_subprocess("--update-baselines", "--baseline-reason", "first").assert_outcomes(passed=1)
     return project
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with small pipelines, a scorer, annotations and reference pictures, for real sessions."""
+    from tests.plugin.real import build
+
+    folder = tmp_path_factory.mktemp("external")
+    build(folder)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def not_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Baselines are written here, which is refused in CI."""
+    monkeypatch.delenv("CI", raising=False)

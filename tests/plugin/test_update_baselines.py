@@ -2,61 +2,58 @@
 
 from __future__ import annotations
 
-import json
 import signal
 
 import pytest
+
+from tests.plugin.reading import entries
 
 MAGNITUDE = "scenes-unet-magnitude-all-0.20"
 
 
 def test_unchanged_is_green_and_update_says_what_it_stored(project: pytest.Pytester) -> None:
-    found = project.runpytest_subprocess("--update-baselines", "--baseline-reason", "first")
-    found.stdout.fnmatch_lines([f"*{MAGNITUDE}*new: fid 3, fid_dense 2, clip 60, composition 0.5, drift 1"])
-    found = project.runpytest_subprocess()
-    found.assert_outcomes(passed=4)
-    found.stdout.fnmatch_lines([f"{MAGNITUDE}*FID   3.00*CLIP 60.00*composition 0.500*PASS"])
-    provenance = json.loads((project.path / "baselines.json").read_text())["cases"][MAGNITUDE]["toyworkload"][
-        "provenance"
-    ]
-    assert provenance["reason"] == "first"
+    done = project.runpytest_subprocess("--update-baselines", "--baseline-reason", "first")
+    done.stdout.fnmatch_lines([f"*{MAGNITUDE}*new: fid 3, fid_dense 2, clip 60, composition 0.5, drift 1"])
+    done = project.runpytest_subprocess()
+    done.assert_outcomes(passed=4)
+    done.stdout.fnmatch_lines([f"{MAGNITUDE}*FID   3.00*CLIP score  60.00*composition 0.500*PASS"])
+    assert entries(project.path / "baselines.json")[MAGNITUDE].provenance.reason == "first"
 
 
 def test_update_of_a_subset_leaves_the_rest_as_it_was(stored: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     path = stored.path / "baselines.json"
-    before = json.loads(path.read_text())
+    before = entries(path)
     sidecars = {p.name: p.read_bytes() for p in (stored.path / "baselines").iterdir()}
     monkeypatch.setenv("TOY_SHIFT", '{"fid": 2}')
-    stored.runpytest_subprocess("-k", MAGNITUDE, "--update-baselines", "--baseline-reason", "second").assert_outcomes(
-        passed=1
-    )
-    after = json.loads(path.read_text())
-    assert after["cases"][MAGNITUDE]["toyworkload"]["quality"]["fid"]["value"] == 5
-    assert {k: v for k, v in after["cases"].items() if k != MAGNITUDE} == {
-        k: v for k, v in before["cases"].items() if k != MAGNITUDE
-    }
+    done = stored.runpytest_subprocess("-k", MAGNITUDE, "--update-baselines", "--baseline-reason", "second")
+    done.assert_outcomes(passed=1)
+    done.stdout.fnmatch_lines([f"*{MAGNITUDE}*fid 3 → 5, *"])
+    after = entries(path)
+    assert after.pop(MAGNITUDE).quality["fid"].value == 5
+    del before[MAGNITUDE]
+    assert after == before
     assert sorted(p.name for p in stored.path.iterdir() if "baselines" in p.name) == ["baselines", "baselines.json"]
     now = {p.name: p.read_bytes() for p in (stored.path / "baselines").iterdir()}
     assert len(now) == 4 and sum(now.get(name) == content for name, content in sidecars.items()) == 3
 
 
 def test_update_wants_a_reason_and_is_refused_in_ci(stored: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = stored.runpytest_subprocess("--update-baselines")
-    assert found.ret == pytest.ExitCode.USAGE_ERROR and "wants --baseline-reason" in found.stderr.str()
+    done = stored.runpytest_subprocess("--update-baselines")
+    assert done.ret == pytest.ExitCode.USAGE_ERROR and "--update-baselines needs a reason" in done.stderr.str()
     monkeypatch.setenv("CI", "true")
-    found = stored.runpytest_subprocess("--update-baselines", "--baseline-reason", "x")
-    assert found.ret == pytest.ExitCode.USAGE_ERROR and "not updated in CI" in found.stderr.str()
+    done = stored.runpytest_subprocess("--update-baselines", "--baseline-reason", "x")
+    assert done.ret == pytest.ExitCode.USAGE_ERROR and "--update-baselines is refused in CI" in done.stderr.str()
 
 
 def test_a_case_that_cannot_run_is_one_line_and_not_stored(
     project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TOY_BREAKS", MAGNITUDE)
-    found = project.runpytest_subprocess("--update-baselines", "--baseline-reason", "first")
-    found.assert_outcomes(passed=3, failed=1)
-    found.stdout.fnmatch_lines(["layer conv_in cannot be pruned: a weight is NaN or infinite"])
-    assert "Traceback" not in found.stdout.str()
-    assert MAGNITUDE not in json.loads((project.path / "baselines.json").read_text())["cases"]
+    done = project.runpytest_subprocess("--update-baselines", "--baseline-reason", "first")
+    done.assert_outcomes(passed=3, failed=1)
+    done.stdout.fnmatch_lines(["layer conv_in cannot be pruned: a weight is NaN or infinite"])
+    assert "Traceback" not in done.stdout.str()
+    assert MAGNITUDE not in entries(project.path / "baselines.json")
 
 
 def test_an_update_of_nothing_new_leaves_every_byte(stored: pytest.Pytester) -> None:
@@ -86,4 +83,20 @@ def test_a_kill_in_the_middle_of_an_update_leaves_the_old_file(
     monkeypatch.delenv("TOY_SHIFT")
     stored.runpytest_subprocess().assert_outcomes(passed=4)
     stored.runpytest_subprocess(*update).assert_outcomes(passed=2)
-    assert len(list((stored.path / "baselines").iterdir())) == 4
+
+
+def test_metrics_beside_the_default_ones_are_stored_and_judged_where_they_are_measured(
+    stored: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = stored.runpytest_subprocess("-k", MAGNITUDE, "--metrics", "ssim,psnr")
+    done.assert_outcomes(passed=1)
+    done.stdout.fnmatch_lines(["1 case: not judged: ssim and psnr has no baseline*"])
+    update = ("--update-baselines", "--baseline-reason", "more")
+    stored.runpytest_subprocess("-k", MAGNITUDE, "--metrics", "ssim,psnr", *update).assert_outcomes(passed=1)
+    monkeypatch.setenv("TOY_SHIFT", '{"ssim": -5}')
+    done = stored.runpytest_subprocess("-k", MAGNITUDE, "--metrics", "ssim,psnr")
+    done.assert_outcomes(failed=1)
+    done.stdout.fnmatch_lines(["REGRESSION (quality): ssim 20 → 15*"])
+    done = stored.runpytest_subprocess("-k", MAGNITUDE)
+    done.assert_outcomes(passed=1)
+    done.stdout.fnmatch_lines(["1 case: not judged: ssim and psnr was not measured*"])

@@ -16,15 +16,20 @@ Matrix = NDArray[np.float64]
 def prune(
     weight: Matrix, gram: Matrix, sparsity: str | None, pattern: tuple[int, int] | None = None, block: int = 128
 ) -> tuple[NDArray[np.bool_], Matrix]:
-    """Return keep mask and new weight `[out, in]`. sparsity: a decimal, as text; or pattern: (kept, of)."""
+    """Return keep mask and new weight `[out, in]`. sparsity: a decimal, as text; or pattern: (kept, of).
+
+    Inputs that are always zero are pruned first, and take no part in the mean that the damping is 1 % of.
+    """
     w = weight.copy()
     out, size = w.shape
     hessian = gram.copy()
     dead = np.diag(hessian) == 0
+    live = [hessian[j, j] for j in range(size) if not dead[j]]
+    mean = sum(live) / len(live) if live else 1.0
     for j in range(size):
         if dead[j]:
-            hessian[j, j] = 1
-    hessian += 0.01 * np.mean(np.diag(hessian)) * np.eye(size)
+            hessian[j, j] = mean
+        hessian[j, j] += 0.01 * mean
     inverse = np.linalg.inv(hessian)
     u = np.linalg.cholesky(inverse).T
     keep = np.ones((out, size), dtype=bool)

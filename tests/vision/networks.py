@@ -44,10 +44,10 @@ def to_transformers(state: dict[str, Tensor]) -> dict[str, Tensor]:
         whole[f"ln_final.{kind}"] = f"text_model.final_layer_norm.{kind}"
         whole[f"visual.ln_pre.{kind}"] = f"vision_model.pre_layrnorm.{kind}"
         whole[f"visual.ln_post.{kind}"] = f"vision_model.post_layernorm.{kind}"
-    found = {"text_projection.weight": state["text_projection"].T, "visual_projection.weight": state["visual.proj"].T}
+    renamed = {"text_projection.weight": state["text_projection"].T, "visual_projection.weight": state["visual.proj"].T}
     for name, tensor in state.items():
         if name in whole:
-            found[whole[name]] = tensor
+            renamed[whole[name]] = tensor
         elif "resblocks" in name:
             side, _, rest = name.partition("transformer.resblocks.")
             layer, _, rest = rest.partition(".")
@@ -55,11 +55,11 @@ def to_transformers(state: dict[str, Tensor]) -> dict[str, Tensor]:
             if rest.startswith("attn.in_proj_"):
                 kind = rest.removeprefix("attn.in_proj_")
                 for letter, third in zip("qkv", tensor.chunk(3), strict=True):
-                    found[f"{prefix}self_attn.{letter}_proj.{kind}"] = third
+                    renamed[f"{prefix}self_attn.{letter}_proj.{kind}"] = third
             else:
                 part, _, kind = rest.rpartition(".")
-                found[f"{prefix}{parts[part]}.{kind}"] = tensor
-    return {name: tensor.contiguous() for name, tensor in found.items()}
+                renamed[f"{prefix}{parts[part]}.{kind}"] = tensor
+    return {name: tensor.contiguous() for name, tensor in renamed.items()}
 
 
 def save_tokenizer(folder: Path) -> None:
@@ -75,6 +75,14 @@ def save_tokenizer(folder: Path) -> None:
     (folder / "merges.txt").write_text(f"#version: 0.2\n{merges}\n")
     words, pairs = str(folder / "vocab.json"), str(folder / "merges.txt")
     CLIPTokenizer(words, pairs, model_max_length=77).save_pretrained(folder)
+
+
+def save_alexnet(path: Path) -> None:
+    """Save torchvision's AlexNet, randomly initialised, as its own file is laid out."""
+    import torchvision
+
+    path.parent.mkdir(parents=True)
+    torch.save(torchvision.models.alexnet(weights=None).state_dict(), path)
 
 
 def save_inception(path: Path) -> None:

@@ -12,8 +12,8 @@ import pytest
 from tests.pipelines import save_coco, save_pictures, seeded
 from tests.vision.networks import ARCHITECTURE
 
-pytest.importorskip("open_clip", reason="wants the extra `vision`: make test-vision")
-pytest.importorskip("torch_fidelity", reason="wants the extra `vision`: make test-vision")
+pytest.importorskip("open_clip", reason="needs the extra `vision`: make test-vision")
+pytest.importorskip("torch_fidelity", reason="needs the extra `vision`: make test-vision")
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,12 +37,12 @@ def test_from_pictures_to_a_green_run(place: Path, tmp_path: Path) -> None:
     options += [f"--coco-annotations={tmp_path / 'captions.json'}", f"--reference={kept}", "-k=unet-magnitude-all-0.30"]
     options += [f"--baselines={tmp_path / 'mine.json'}", f"--report={tmp_path / 'report'}", "--tier=full"]
     scorer = f"--scorer=open_clip:{ARCHITECTURE}:{place / 'clip.safetensors'}"
-    found = run(*options, scorer, features, "--update-baselines", "--baseline-reason=first")
-    assert found.returncode == 0, found.stdout + found.stderr
+    stored_run = run(*options, scorer, features, "--update-baselines", "--baseline-reason=first")
+    assert stored_run.returncode == 0, stored_run.stdout + stored_run.stderr
     stored = json.loads((tmp_path / "mine.json").read_text())
     (entry,) = stored["cases"]["my_sd2-unet-magnitude-all-0.30"].values()
     assert entry["quality"].keys() == {"fid", "fid_dense", "kid", "clip", "drift"}
     (workload,) = stored["workloads"].values()
-    assert workload["features"] != workload["judges"]
+    assert workload["features"] != workload["scorer"]
     again = run(*options, scorer, features, "--batch-size=3")
     assert again.returncode == 0 and "PASS" in again.stdout, again.stdout + again.stderr

@@ -1,0 +1,203 @@
+"""One process's loaded workload."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import cached_property
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import torch
+
+from harness import digests
+from harness.errors import HarnessError, unknown
+from harness.facts import Conditions, Stack, WorkloadFacts
+from harness.generation.generate import Pictures, check_steps, out_of_memory
+from harness.generation.prompts import Prompts
+from harness.metrics import METRICS
+from harness.metrics import reference as references
+from harness.metrics.evidence import Evidence
+from harness.metrics.metric import Metric
+from harness.metrics.scorers import load_extractor, load_scorer
+from harness.targets import resolve
+from harness.targets.target import Target, choose_device
+from harness.workloads import captions
+
+if TYPE_CHECKING:
+    from harness.case import Case
+    from harness.execution.executor import Setup
+    from harness.metrics.reference import Reference
+    from harness.metrics.scorers.scorer import Extractor, Scorer
+
+
+class Workbench:
+    """The loaded target, scorer and reference of one workload.
+
+    Each part is loaded at its first use. No other module assigns an attribute.
+    """
+
+    def __init__(self, setup: Setup, progress: Callable[[str], None] = lambda _: None) -> None:
+        """Choose the device and check the setup.
+
+        Args:
+            setup: The workload to load, and how to run its cases.
+            progress: Called with a short line about the part that is being loaded.
+
+        Raises:
+            HarnessError: The device cannot be used, the batch size is below 1, or a metric does not exist.
+        """
+        if setup.batch_size < 1:
+            raise HarnessError(f"--batch-size {setup.batch_size} is too small; give 1 or more")
+        for name in setup.metrics:
+            if name not in METRICS:
+                raise unknown("--metrics", name, METRICS)
+            METRICS[name].check()
+        self.setup, self.workload, self._progress = setup, setup.workload, progress
+        self.device = choose_device(setup.device, "--torch-device")
+
+    @cached_property
+    def target(self) -> Target:
+        """The dense pipeline, under the workload's name and protocol."""
+        self._progress(f"loading {self.workload.target.place}")
+        loaded = resolve.load(self.workload.target, self.device)
+        # A safety checker blackens pictures, and more of them at higher sparsity. Figures must show the model alone.
+        if getattr(loaded.pipeline, "safety_checker", None) is not None:
+            loaded.pipeline.safety_checker = None
+        loaded = replace(loaded, name=self.workload.name, protocol=self.workload.protocol)
+        check_steps(loaded)
+        return loaded
+
+    @cached_property
+    def scorer(self) -> Scorer:
+        """The network that scores pictures. Raises HarnessError where it is the text encoder under test."""
+        scorer = load_scorer(self.workload.scorer, self.device)
+        for name, module in self.target.components.items():
+            if name.startswith("text_encoder"):
+                scorer.refuse(module)
+        return scorer
+
+    @cached_property
+    def extractor(self) -> Extractor:
+        """The network whose features FID and KID compare; often the scorer itself."""
+        return load_extractor(self.workload.features, self.scorer, self.device)
+
+    @cached_property
+    def reference(self) -> Reference | None:
+        """Statistics of the reference pictures, None where the workload has none."""
+        if self.workload.reference is None:
+            return None
+        return references.load(self.workload.reference, self.extractor, self._progress)
+
+    @cached_property
+    def prompts(self) -> Prompts:
+        """Captions as the dense text encoders encode them. Use it only while the text encoders are dense."""
+        return Prompts(self.target)
+
+    @cached_property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The metrics to measure: the default ones that the workload can have, and the requested ones.
+
+        Raises HarnessError where the workload lacks an input of a requested metric.
+        """
+        there = {"features", "embeddings", "scores", "pictures", "captions", "dense"}
+        there |= {"composition"} if self.scorer.sees_composition else set()
+        there |= {"reference"} if self.reference is not None else set()
+        there |= {"reference_features"} if self.reference is not None and self.reference.kid is not None else set()
+        for name in self.setup.metrics:
+            lacking = METRICS[name].takes - there
+            if lacking:
+                raise HarnessError(
+                    f"--metrics {name} takes {' and '.join(sorted(lacking))}, which {self.workload.name} lacks; "
+                    f"leave {name} out" + (", or give --reference DIR" if "reference" in " ".join(lacking) else "")
+                )
+        return tuple(m for m in METRICS.values() if m.takes <= there and (m.default or m.name in self.setup.metrics))
+
+    @property
+    def texts(self) -> list[str]:
+        """Return the captions' texts, in order."""
+        return self.workload.texts
+
+    def look(self, pictures: Pictures) -> Evidence:
+        """Return the evidence on the pictures of all captions, in order. Metrics are computed from it."""
+        evidence = self.scorer.look(pictures.images, self.texts)
+        if self.extractor is not self.scorer:
+            evidence = replace(evidence, features=self.extractor.features(pictures.images))
+        wanted = any("pictures" in metric.takes for metric in self.metrics)
+        return replace(evidence, degenerate=pictures.degenerate, pictures=pictures.images if wanted else None)
+
+    def warm_up(self, cases: Iterable[Case]) -> None:
+        """Load everything that the cases need. Mistakes then show before the first case runs.
+
+        Raises:
+            HarnessError: Something cannot be loaded, does not fit into memory, or a case cannot be calibrated.
+        """
+        try:
+            _ = self.target, self.metrics
+        except RuntimeError as error:
+            if out_of_memory(error):
+                raise HarnessError(
+                    f"{self.workload.name} and its scorer do not fit into the memory of {self.device}; "
+                    "choose another --torch-device, or --dtype float16"
+                ) from error
+            raise
+        for case in cases:
+            self.facts(case)
+
+    @cached_property
+    def stack(self) -> Stack:
+        """Device, versions and numerics."""
+        processors = getattr(self.target.denoiser, "attn_processors", {}).values()
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
+        return Stack(
+            device=name,
+            torch=version("torch").partition("+")[0],
+            diffusers=version("diffusers"),
+            transformers=version("transformers"),
+            dtype=str(self.target.dtype).removeprefix("torch."),
+            memory_format="channels_last" if self.workload.target.channels_last else "contiguous",
+            attention=", ".join(sorted({type(processor).__name__ for processor in processors})),
+        )
+
+    @property
+    def conditions(self) -> Conditions:
+        """Return the conditions that every result records."""
+        cores = os.cpu_count() or 0
+        return Conditions(self.stack, torch.get_num_threads(), cores, self.setup.batch_size, version("torch"))
+
+    def facts(self, case: Case) -> WorkloadFacts:
+        """Return the facts that must be equal for two runs of a case to compare.
+
+        Raises:
+            HarnessError: The case needs calibration, and the workload has no captions for it.
+        """
+        return replace(self._facts, calibration=digests.of_value(self.calibration())) if case.needs else self._facts
+
+    def calibration(self) -> list[str]:
+        """Return the captions for calibration. Raises HarnessError where the workload has none."""
+        if not self.workload.calibration:
+            raise HarnessError(
+                f"{self.workload.source} has no caption left to calibrate on, because all its pictures are evaluated; "
+                "give a file with more captions (captions_train2017.json), fewer --captions, or methods without data"
+            )
+        return list(self.workload.calibration)
+
+    @cached_property
+    def _facts(self) -> WorkloadFacts:
+        scheduler = self.target.pipeline.scheduler
+        config = {key: value for key, value in scheduler.config.items() if not key.startswith("_")}
+        return WorkloadFacts(
+            target=self.workload.name,
+            model=self.target.digest,
+            captions=captions.digest(self.workload.captions),
+            n=len(self.workload.captions),
+            num_inference_steps=self.workload.protocol.num_inference_steps,
+            guidance_scale=self.workload.protocol.guidance_scale,
+            latent_seed=self.workload.protocol.latent_seed,
+            scheduler=digests.of_value([type(scheduler).__name__, config]),
+            dtype=str(self.target.dtype).removeprefix("torch."),
+            scorer=self.scorer.digest,
+            features=self.extractor.digest,
+            reference=self.reference.digest if self.reference is not None else None,
+        )

@@ -1,0 +1,35 @@
+"""From a pruned model to pictures.
+
+The store's key of evidence covers the pruned weights and the imports of this module, see `sources.digest`. So this
+module imports nothing that only decides which weights are pruned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from harness.execution.bench import Workbench
+from harness.generation.generate import Kept, Pictures, generate
+from harness.generation.prompts import Prompts
+from harness.surgery.masks import Pruning
+
+
+def make(
+    bench: Workbench, pruning: Pruning, batch_size: int, progress: Callable[[str], None], kept: Kept | None
+) -> Pictures:
+    """Generate one picture per caption with the target as it is now.
+
+    Args:
+        bench: The loaded workload.
+        pruning: The pruned weights in the target; empty where it is dense. If a text encoder is pruned, captions are
+            encoded for this case. All other cases share captions that the dense text encoders have encoded.
+        batch_size: Pictures generated at once; halved where they do not fit into memory.
+        progress: Called with a short line after every denoising step.
+        kept: Finished batches, see `generate`; None: all are made.
+
+    Raises:
+        HarnessError: One picture does not fit into memory.
+    """
+    pruned_text = any(name.startswith("text_encoder") for name in pruning)
+    prompts = Prompts(bench.target) if pruned_text else bench.prompts
+    return generate(bench.target, bench.texts, batch_size, progress, kept, prompts)

@@ -1,0 +1,175 @@
+"""From a case to its outcome: the one file that knows the order of the steps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from harness.case import Case
+from harness.cost.memory import peak_memory
+from harness.errors import HarnessError
+from harness.execution.bench import Workbench
+from harness.execution.levels import Levels
+from harness.execution.outcome import Outcome
+from harness.execution.pictures import make
+from harness.execution.statistics import Calibrations
+from harness.execution.store import Shelf, Store
+from harness.generation.generate import Pictures, out_of_memory
+from harness.metrics.composition import by_attribute
+from harness.metrics.evidence import Evidence
+from harness.metrics.metric import Sample
+from harness.png import row_of
+from harness.pruning.prune import rounding
+from harness.record import REUSED, Cost, Counts, Record
+from harness.surgery.census import census
+from harness.surgery.masks import Pruning, keep_digest, masked, sketch, weights_digest
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Caches:
+    """Caches that save work. They never change a result."""
+
+    calibrations: Calibrations
+    """Statistics for this case and the planned ones."""
+    levels: Levels
+    """Pruned levels of this case and the planned ones."""
+    store: Store | None
+    """Finished work on disk; None: nothing is kept or reused."""
+
+    @staticmethod
+    def of(bench: Workbench, planned: Sequence[Case] = ()) -> Caches:
+        """Return empty caches. planned: the coming cases, in order."""
+        folder = bench.setup.store
+        return Caches(Calibrations(bench, planned), Levels(bench, planned), Store(folder, bench) if folder else None)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Facts of a pruned model that need no picture."""
+
+    keep: str
+    """The digest or the sketch of the keep masks, as in `Record`."""
+    components: dict[str, Counts]
+    """Component → counts, as in `Record`."""
+    pruning: Pruning
+    """The pruned weights in the target."""
+    seconds: float
+    """Wall time of pruning."""
+
+
+@contextmanager
+def pruned(case: Case, bench: Workbench, caches: Caches, progress: Progress) -> Iterator[Facts]:
+    """Run the body while the target is pruned as the case says. Afterwards the target is dense again.
+
+    Raises:
+        HarnessError: A method refuses a layer, memory is not enough, or the target does not hold the pruned weights.
+    """
+    statistics = caches.calibrations.of(case, progress)
+    progress("pruning")
+    start = time.perf_counter()
+    try:
+        pruning, levels = caches.levels.prune(case, statistics)
+    except RuntimeError as error:
+        if out_of_memory(error):
+            raise HarnessError(
+                f"{case.id}: pruning does not fit into the memory of {bench.device}; choose layers linear, "
+                "or another --torch-device"
+            ) from error
+        raise
+    # Levels that are pruned together share the time. Otherwise the first case would show all of it.
+    seconds = (time.perf_counter() - start) / levels
+    # Masks of methods without data are equal on every machine. Masks from data change with the rounding of sums.
+    keep = sketch(pruning) if case.needs else keep_digest(pruning)
+    with masked(bench.target.components, pruning):
+        counts = census(bench.target.components, "all" if case.is_dense else case.layers)
+        missed = rounding(bench.target, case)
+        components = {name: replace(c, rounding=missed.get(name, 0.0)) for name, c in counts.items()}
+        yield Facts(keep, components, pruning, seconds)
+
+
+def run(case: Case, bench: Workbench, dense: Outcome | None, caches: Caches, progress: Progress) -> Outcome:
+    """Prune, generate, score and measure.
+
+    Args:
+        case: The case.
+        bench: The loaded workload. It is left as it was.
+        dense: The outcome of the dense case. None for the dense case itself, which is compared with its own pictures at
+            another batch size (the null arm).
+        caches: Caches that save work.
+        progress: Called with a short line about the current work.
+
+    Raises:
+        HarnessError: The case cannot run; the message says why and what to do.
+    """
+    start = time.perf_counter()
+    shelf = caches.store.shelf(case) if caches.store else None
+    finished = shelf.finished() if shelf else None
+    if finished is not None:
+        return finished
+    with pruned(case, bench, caches, progress) as facts:
+        weights = weights_digest(facts.pruning) if shelf else ""
+        seen = shelf.seen(weights) if shelf and not bench.setup.keeps_pictures else None
+        pictures, cost = (None, _reused()) if seen else _generate(bench, facts, shelf, progress)
+    if seen is not None:
+        evidence, row = seen
+    elif pictures is not None:
+        progress("scoring")
+        evidence, row = bench.look(pictures), row_of(pictures.images)
+    compared = dense.evidence if dense is not None else _null_arm(bench, shelf, progress)
+    progress("measuring")
+    record = _measure(case, bench, facts, evidence, compared)
+    if cost.generate_seconds is not None:
+        cost = replace(cost, seconds=time.perf_counter() - start)
+    kept = pictures.images if pictures is not None and bench.setup.keeps_pictures else None
+    outcome = Outcome(replace(record, cost=cost), evidence, row, kept)
+    if shelf:
+        shelf.finish(outcome, weights)
+    return outcome
+
+
+def _reused() -> Cost:
+    return Cost(None, None, None, None, REUSED)
+
+
+def _generate(bench: Workbench, facts: Facts, shelf: Shelf | None, progress: Progress) -> tuple[Pictures, Cost]:
+    """Generate with the target as it is now, and measure time and memory."""
+    kept, asked = shelf.batches("pictures") if shelf else None, bench.setup.batch_size
+    with peak_memory(bench.device) as peak:
+        start = time.perf_counter()
+        pictures = make(bench, facts.pruning, asked, progress, kept)
+        seconds = time.perf_counter() - start
+    if kept and kept.used:
+        # Times of some batches say nothing about all.
+        return pictures, _reused()
+    if pictures.batch_size < asked:
+        note = f"not measured: batches of {asked} did not fit into memory, batches of {pictures.batch_size} did"
+        return pictures, Cost(None, None, None, None, note)
+    return pictures, Cost(None, facts.seconds, seconds, round(peak.tensors, 3))
+
+
+def _null_arm(bench: Workbench, shelf: Shelf | None, progress: Progress) -> Evidence:
+    """Return the evidence on the dense model's pictures at half the batch size. Rounding alone makes them differ."""
+    half = max(1, bench.setup.batch_size // 2)
+    return bench.look(make(bench, {}, half, progress, shelf.batches("null") if shelf else None))
+
+
+def _measure(case: Case, bench: Workbench, facts: Facts, own: Evidence, dense: Evidence) -> Record:
+    """Return the record of a case, without its cost."""
+    sample = Sample(own, dense, bench.reference, bench.texts, bench.workload.groups, str(bench.device))
+    values = {metric.name: metric.compute(sample) for metric in bench.metrics}
+    return Record(
+        case=case,
+        workload=bench.facts(case).key,
+        keep=facts.keep,
+        components=facts.components,
+        quality={name: value.figure for name, value in values.items()},
+        paired={name: [round(v, 4) for v in value.paired.tolist()] for name, value in values.items()},
+        degenerate=int(own.degenerate.sum()),
+        cost=_reused(),
+        conditions=bench.conditions,
+        attributes=by_attribute(own.composition) if own.composition is not None else {},
+    )

@@ -1,0 +1,1 @@
+"""From captions to pictures: every call of a pipeline goes through `harness.generation.call`."""

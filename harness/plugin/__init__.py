@@ -1,0 +1,19 @@
+"""The pytest plugin: options, the fixture `gate`, live lines, closing tables, results and baselines."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.plugin import options
+from harness.plugin.session import NAME, Session
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the options: they select cases or scale the work."""
+    options.declare(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Parse the options, and register the one object that has all other hooks and fixtures."""
+    settings = options.parse(config.option, config.rootpath)
+    config.pluginmanager.register(Session(config, settings), NAME)

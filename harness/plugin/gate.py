@@ -1,0 +1,141 @@
+"""The fixture `gate`: runs a case, and fails the test when the verdict is red."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harness.case import Case
+from harness.plugin.results import LATENCY, LINE, QUALITY, Told
+from harness.plugin.settings import Settings
+from harness.png import ACROSS
+from harness.record import LatencyRecord, Record
+from harness.results import LatencyResult, Result, plain
+from harness.verdict import judge as verdicts
+from harness.verdict.repository import Damaged, Repository
+
+if TYPE_CHECKING:
+    from harness.execution.bench import Workbench
+    from harness.execution.outcome import Outcome
+    from harness.measurement import Measurement
+    from harness.plugin.running import Running
+    from harness.verdict.baseline import Baseline
+
+# Keeps a JSON value under a name.
+Keep = Callable[[str, object], None]
+
+
+class Gate:
+    """The fixture `gate`: measures cases and fails the test when the verdict is red."""
+
+    def __init__(
+        self,
+        running: Running,
+        repository: Repository,
+        settings: Settings,
+        tell: Keep,
+        keep_beside_time: Keep,
+    ) -> None:
+        """Serve one test.
+
+        Args:
+            running: Runs the cases of the test's target.
+            repository: The stored baselines.
+            settings: The run's settings.
+            tell: Adds a user property to the test, which travels with its report.
+            keep_beside_time: Adds a value to the test's entry in `--benchmark-json`.
+        """
+        self.settings = settings
+        self._running, self._repository = running, repository
+        self._tell, self._keep_beside_time = tell, keep_beside_time
+
+    @property
+    def bench(self) -> Workbench:
+        """Return the loaded workload of this process: for latency, captions and facts."""
+        return self._running.bench
+
+    def run(self, case: Case) -> Outcome:
+        """Run a case and wait for its outcome. Keeps its row of the contact sheet, and with `--images` every picture.
+
+        Raises:
+            HarnessError: The case cannot run, or a picture cannot be written.
+        """
+        outcome = self._running.run(case)
+        self._keep_beside_time("record", plain(outcome.record))
+        return outcome
+
+    def measured(self, case: Case) -> Record | None:
+        """Return the record of a case that has run in this process, or None."""
+        return self._running.known(case)
+
+    def known(self, case: Case) -> Record:
+        """Return the record of a case that has run in this process, or run the case now."""
+        return self._running.known(case) or self._running.run(case).record
+
+    def stored(self, cases: Sequence[Case]) -> Mapping[Case, Baseline] | None:
+        """Return the baselines of cases in this workload, or None where one of them has none, or a damaged one."""
+        baselines: dict[Case, Baseline] = {}
+        for case in cases:
+            try:
+                baseline = self._repository.find(case, self.bench.facts(case).key, self.bench.stack)
+            except Damaged:
+                # The case's own test says so.
+                return None
+            if baseline is None:
+                return None
+            baselines[case] = baseline
+        return baselines
+
+    def note(self, text: str) -> None:
+        """Print a line when the test has ended, in place of pytest's dot."""
+        self._tell(LINE, text)
+
+    def judge(self, outcome: Outcome) -> None:
+        """Fail the test where the verdict on a case is red.
+
+        An update of baselines fails only where pictures show nothing and `--accept-degenerate` is not given.
+        """
+        record, bench = outcome.record, self.bench
+        unwanted = record.degenerate if not self.settings.accept_degenerate else 0
+        said = self._stored(unwanted) if self.settings.update else self._said(verdicts.judge(record, self._repository))
+        result = Result(record, *said)
+        texts = tuple(bench.workload.texts[:ACROSS])
+        told = Told(result, self._running.dense.record, bench.facts(record.case), texts)
+        self._tell(QUALITY, plain(told))
+        _decide(result)
+
+    def judge_latency(self, case: Case, ratio: Measurement) -> None:
+        """Fail the test where a ratio of latencies has left its baseline.
+
+        Args:
+            case: The case.
+            ratio: Latency pruned / dense, its standard error, and the number of rounds.
+        """
+        record = LatencyRecord(case, ratio, self.bench.stack)
+        update = self.settings.update
+        said = self._stored() if update else self._said(verdicts.judge_latency(record, self._repository))
+        result = LatencyResult(record.case, record.ratio, record.stack, *said)
+        self._keep_beside_time("latency", plain(record))
+        self._tell(LATENCY, plain(result))
+        _decide(result)
+
+    def _said(self, verdict: verdicts.Verdict) -> tuple[str, str, bool, str]:
+        """Return the verdict as the fields of a result: word, reason, red, note."""
+        word = verdict.kind if verdict.passed else f"{verdict.kind} ({verdict.gate})"
+        red = verdict.red(self.settings.ci, self.settings.allow_improvements)
+        return word, verdict.reason, red, verdict.note
+
+    def _stored(self, unwanted: int = 0) -> tuple[str, str, bool, str]:
+        """Return the same fields in an update of baselines. unwanted: how many pictures forbid to store the case."""
+        if not unwanted:
+            return "stored", "", False, ""
+        reason = f"{unwanted} of {len(self.bench.texts)} pictures show nothing. Look at them with --images DIR. "
+        reason += "To store the case all the same, add --accept-degenerate"
+        return "NOT STORED (degenerate)", reason, True, ""
+
+
+def _decide(result: Result | LatencyResult) -> None:
+    if result.red:
+        pytest.fail(f"{result.verdict}: {result.reason}", pytrace=False)

@@ -1,0 +1,187 @@
+"""Declares the command line options, and refuses wrong ones. Nothing is loaded, fetched or written here."""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.errors import HarnessError, unknown
+from harness.execution import EXECUTORS
+from harness.plugin import refusals
+from harness.plugin.settings import Settings
+from harness.targets.resolve import EMBEDDED, resolve
+from harness.targets.spec import TargetSpec
+
+# Tier → how many captions a case is measured with, unless --captions says otherwise.
+TIERS = {"smoke": 16, "pr": 64, "full": 64}
+DTYPES = ("float32", "float16", "bfloat16")
+
+
+def _path(text: str) -> Path:
+    """Return a path. `Path` alone would read an empty text, such as an unset variable, as the working folder."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the name is empty; give a file or folder")
+    return Path(text)
+
+
+def _add(group: pytest.OptionGroup, name: str, **more: Any) -> None:
+    """Declare one option. Raises UsageError where another plugin has an option of the name."""
+    try:
+        group.addoption(name, **more)
+    except ValueError as error:
+        raise pytest.UsageError(
+            f"{name} of PruneGate is an option of another pytest plugin too; leave that plugin out with -p no:NAME, "
+            "or run PruneGate in an environment without it"
+        ) from error
+
+
+def declare(parser: pytest.Parser) -> None:
+    """Declare the options."""
+    group = parser.getgroup("prunegate", "PruneGate: what to prune, and how to measure it")
+    add = partial(_add, group)
+    add(
+        "--target", action="append", metavar="NAME|DIR|ID",
+        help="what to prune; repeat the option for several: scenes (default), sd2_untrained, a folder that diffusers "
+        "saved, or a Hub id",
+    )  # fmt: skip
+    add("--tier", default="pr", choices=TIERS, help="smoke: one case per method; pr (default); full: every method")
+    add("--captions", type=int, metavar="N", help="captions per case (default 64; 16 in the tier smoke)")
+    add("--metrics", metavar="NAMES", help="more metrics to measure, joined by commas, such as ssim,psnr")
+    add("--torch-device", default="auto", help="auto (default: a GPU where there is one), cpu, cuda, cuda:1, …")
+    add("--batch-size", type=int, default=32, metavar="N", help="pictures generated at once (default 32)")
+    add("--executor", default="local", metavar="NAME", help="where cases run (default local: in this process)")
+    add("--weights", type=_path, metavar="DIR", help="scenes only: prune the pipeline that train-scenes wrote to DIR")
+
+    group = parser.getgroup("prunegate-pipeline", "PruneGate: your own pipelines (every target but scenes)")
+    add = partial(_add, group)
+    add("--caption-file", type=_path, metavar="FILE", help="captions: .jsonl, or one per line")
+    add("--coco-annotations", type=_path, metavar="FILE", help="captions: COCO's captions_….json")
+    add("--caption-subset", type=_path, metavar="FILE", help="captions to take: a file that `prunegate captions` wrote")
+    add("--scorer", metavar="DIR|open_clip:ARCH:WEIGHTS", help="the CLIP that scores pictures")
+    add("--features", metavar="scorer|inception[:FILE]", help="whose features FID and KID compare (default: scorer)")
+    add("--reference", type=_path, metavar="DIR|FILE", help="pictures for FID and KID, or a file of their statistics")
+    add("--protocol", choices=("pr", "paper"), help="pr (default): 20 steps; paper: 50 steps")
+    add("--steps", type=int, metavar="N", help="denoising steps in place of the protocol's")
+    add("--dtype", choices=DTYPES, help="dtype of all components (default: as stored)")
+    add(
+        "--channels-last",
+        action="store_true",
+        default=None,
+        help="use the memory layout channels_last for convolutions",
+    )
+    add("--revision", metavar="REV", help="branch, tag or commit of a Hub id")
+
+    group = parser.getgroup("prunegate-results", "PruneGate: results and baselines")
+    add = partial(_add, group)
+    add("--json", type=_path, metavar="FILE", help="write all results to FILE; `prunegate compare` reads it")
+    add("--report", type=_path, metavar="DIR", help="folder for page and contact sheets (default prunegate-report)")
+    add("--images", type=_path, metavar="DIR", help="keep every picture as a PNG under DIR")
+    add("--store", type=_path, metavar="DIR", help="keep finished work in DIR and reuse it: resumes an interrupted run")
+    add(
+        "--baselines", type=_path, metavar="FILE",
+        help="one baselines file for all targets (default: baselines.json for scenes, baselines.NAME.json for others)",
+    )  # fmt: skip
+    add("--update-baselines", action="store_true", help="store the figures of the cases that ran")
+    add("--accept-degenerate", action="store_true", help="store cases with pictures that show nothing, too")
+    add("--baseline-reason", metavar="TEXT", help="why the baselines change; stored with them")
+    add(
+        "--calibrate-noise", type=int, metavar="K",
+        help="measure in K processes with different threads and batches how much figures vary, and store that",
+    )  # fmt: skip
+    add("--allow-improvements", action="store_true", help="IMPROVED passes")
+    add("--ci", action="store_true", help="UNDERPOWERED fails; the variable CI has the same effect")
+
+
+def parse(option: argparse.Namespace, root: Path) -> Settings:
+    """Return the options as settings.
+
+    Args:
+        option: pytest's options.
+        root: The folder of pytest's configuration.
+
+    Raises:
+        pytest.UsageError: Something cannot work. The message names the option, and says what to do.
+    """
+    try:
+        return _settings(option, root)
+    except HarnessError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+def _settings(option: argparse.Namespace, root: Path) -> Settings:
+    targets = _targets(option)
+    refusals.check_numbers(option)
+    refusals.check_own_pipelines(option, targets)
+    refusals.check_outputs(option)
+    if option.executor not in EXECUTORS:
+        raise unknown("--executor", option.executor, EXECUTORS)
+    settings = Settings(
+        targets=targets,
+        tier=option.tier,
+        captions=TIERS[option.tier] if option.captions is None else option.captions,
+        caption_file=option.caption_file or option.coco_annotations,
+        caption_subset=option.caption_subset,
+        scorer=option.scorer,
+        features=option.features or "scorer",
+        reference=option.reference,
+        protocol=option.protocol or "pr",
+        steps=option.steps,
+        metrics=_metrics(option.metrics),
+        executor=option.executor,
+        device=option.torch_device,
+        batch_size=option.batch_size,
+        images=_absolute(option.images),
+        report=_absolute(option.report) or root.absolute() / "prunegate-report",
+        store=_absolute(option.store),
+        json=_absolute(option.json),
+        benchmark_json=_absolute(getattr(option, "benchmark_json", None)),
+        root=root.absolute(),
+        baselines=_absolute(option.baselines),
+        update=option.update_baselines,
+        calibrate=option.calibrate_noise,
+        accept_degenerate=option.accept_degenerate,
+        reason=(option.baseline_reason or "").strip(),
+        allow_improvements=option.allow_improvements,
+        ci=refusals.in_ci(option),
+    )
+    refusals.check_metrics(settings)
+    return settings
+
+
+def _absolute(path: Path | None) -> Path | None:
+    return None if path is None else path.absolute()
+
+
+def _metrics(text: str | None) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in (text or "").split(","))
+    if text is not None and not all(names):
+        raise HarnessError(f"--metrics {text!r} has an empty name; give names joined by commas, such as ssim,psnr")
+    return names if text is not None else ()
+
+
+def _targets(option: argparse.Namespace) -> tuple[TargetSpec, ...]:
+    """Return all targets, each with the options that apply to it. An option that applies to none is refused."""
+    plain = [(name, resolve(name)) for name in option.target or [EMBEDDED]]
+    hub = any(spec.kind == "hub" for _, spec in plain)
+    scenes = any(spec.name == EMBEDDED for _, spec in plain)
+    own = any(spec.name != EMBEDDED for _, spec in plain)
+    specs = tuple(
+        resolve(
+            name,
+            # Pass options that apply to no target as well: `resolve` refuses them with a message.
+            revision=option.revision if spec.kind == "hub" or not hub else None,
+            dtype=option.dtype if spec.name != EMBEDDED or not own else None,
+            channels_last=bool(option.channels_last) and (spec.name != EMBEDDED or not own),
+            weights=option.weights if spec.name == EMBEDDED or not scenes else None,
+        )
+        for name, spec in plain
+    )
+    names = [spec.name for spec in specs]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise HarnessError(f"--target: two targets would be called {twice[0]} in ids; rename the folder of one")
+    return specs

@@ -1,0 +1,130 @@
+"""Refuses options that cannot work, with one message per mistake."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from harness.errors import HarnessError, unknown
+from harness.metrics import METRICS
+from harness.metrics.scorers import check_features, check_scorer
+from harness.plugin.settings import Settings
+from harness.targets.resolve import EMBEDDED
+from harness.targets.spec import TargetSpec
+from harness.verdict.judge import in_ci as variable_ci
+
+# Options for a user's own pipelines: name of the attribute → the thing that scenes has in its place.
+OWN = {
+    "caption_file": "its own captions",
+    "coco_annotations": "its own captions",
+    "caption_subset": "its own captions",
+    "scorer": "its own scorer",
+    "features": "its own scorer",
+    "reference": "its own reference pictures",
+    "protocol": "a fixed protocol",
+    "steps": "a fixed protocol",
+}
+_FILES = ("caption_file", "coco_annotations", "caption_subset", "reference")
+
+
+def _name(attribute: str) -> str:
+    return "--" + attribute.replace("_", "-")
+
+
+def in_ci(option: argparse.Namespace) -> bool:
+    """Return whether the run is in continuous integration: by `--ci`, or by the variable CI."""
+    return bool(option.ci) or variable_ci()
+
+
+def check_numbers(option: argparse.Namespace) -> None:
+    """Raise HarnessError for a count that is too small."""
+    for attribute, least, why in (
+        ("batch_size", 1, ""),
+        ("steps", 1, ""),
+        ("captions", 2, " for a standard error"),
+        ("calibrate_noise", 2, " for a standard deviation"),
+    ):
+        value = getattr(option, attribute)
+        if value is not None and value < least:
+            raise HarnessError(f"{_name(attribute)} {value} is too small{why}; give {least} or more")
+
+
+def check_own_pipelines(option: argparse.Namespace, targets: Sequence[TargetSpec]) -> None:
+    """Raise HarnessError where options for a user's pipelines apply to no target, or a required one is missing."""
+    own = [spec for spec in targets if spec.name != EMBEDDED]
+    if not own:
+        for attribute, has in OWN.items():
+            if getattr(option, attribute) is not None:
+                raise HarnessError(
+                    f"{_name(attribute)} applies to your own pipelines only; scenes has {has}. Leave it out."
+                )
+        return
+    given = [a for a in ("caption_file", "coco_annotations") if getattr(option, a) is not None]
+    if len(given) != 1:
+        how = "both were given" if given else "none was given"
+        raise HarnessError(
+            f"--target {own[0].name} needs captions; give either --coco-annotations FILE or --caption-file FILE ({how})"
+        )
+    if option.scorer is None:
+        raise HarnessError(
+            f"--target {own[0].name} needs a scorer; give --scorer DIR, a CLIP that transformers saved, "
+            "or --scorer open_clip:ARCH:WEIGHTS"
+        )
+    for attribute in _FILES:
+        path = getattr(option, attribute)
+        if path is not None and not path.exists():
+            raise HarnessError(f"{_name(attribute)} {path} does not exist; give an existing file")
+    check_scorer(option.scorer)
+    if option.features is not None:
+        check_features(option.features)
+
+
+def check_outputs(option: argparse.Namespace) -> None:
+    """Raise HarnessError where options of results and baselines contradict each other."""
+    writes = "--update-baselines" if option.update_baselines else "--calibrate-noise" if option.calibrate_noise else ""
+    several = getattr(option, "dist", "no") != "no" or bool(getattr(option, "numprocesses", None))
+    reason = (option.baseline_reason or "").strip()
+    if option.calibrate_noise:
+        if option.store:
+            raise HarnessError("--calibrate-noise measures again every time, and --store prevents that. Leave it out.")
+        if option.update_baselines:
+            raise HarnessError("--calibrate-noise measures stored cases; run --update-baselines first, by itself")
+        if option.json:
+            raise HarnessError("--calibrate-noise has no results for --json. Leave --json out.")
+        if several:
+            raise HarnessError("--calibrate-noise runs processes of its own, one after the other. Leave -n out.")
+    if writes and not reason:
+        raise HarnessError(f'{writes} needs a reason; give --baseline-reason "why the figures change"')
+    if option.baseline_reason and not writes:
+        raise HarnessError(
+            "--baseline-reason needs --update-baselines or --calibrate-noise; give one of them, or leave it out"
+        )
+    if option.accept_degenerate and not option.update_baselines:
+        raise HarnessError("--accept-degenerate needs --update-baselines; give it too, or leave both out")
+    if writes and in_ci(option):
+        raise HarnessError(f"{writes} is refused in CI; run it on your machine, and commit the baselines")
+    if option.baselines and option.baselines.suffix != ".json":
+        raise HarnessError(f"--baselines {option.baselines} does not end in .json; give such a name")
+    if several and getattr(option, "benchmark_json", None):
+        raise HarnessError(
+            "--benchmark-json stays empty with -n, because pytest-benchmark switches itself off; "
+            f"use --json {option.benchmark_json}"
+        )
+
+
+def check_metrics(settings: Settings) -> None:
+    """Raise HarnessError for a name in `--metrics` that does not exist, or that no target of the run can have."""
+    for name in settings.metrics:
+        if name not in METRICS:
+            raise unknown("--metrics", name, METRICS)
+        metric = METRICS[name]
+        metric.check()
+        lacking = [settings.lacking(spec.name, metric.takes) for spec in settings.targets]
+        if all(lacking):
+            needs = ", ".join(sorted(part.replace("_", " ") for part in lacking[0]))
+            reference = any("reference" in part for part in lacking[0])
+            what_to_do = " or give --reference DIR" if reference and settings.targets[0].name != EMBEDDED else ""
+            raise HarnessError(
+                f"--metrics {name} needs {needs}, which {settings.targets[0].name} does not have; "
+                f"leave {name} out{what_to_do}"
+            )

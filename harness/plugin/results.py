@@ -1,0 +1,107 @@
+"""Collects results: every test attaches its result to its report, and the controlling process gathers them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+import pytest
+
+from harness.facts import WorkloadFacts
+from harness.record import LatencyRecord, Record
+from harness.report.terminal import case_line, latency_line
+from harness.results import LatencyResult, Result, Results
+
+# Names of user properties. Their values are JSON, so that they travel between processes.
+QUALITY = "prunegate"
+LATENCY = "prunegate-latency"
+LINE = "prunegate-line"
+
+
+@dataclass(frozen=True)
+class Told:
+    """The values that a quality case attaches to its report, for the controlling process."""
+
+    result: Result
+    """The case and its verdict."""
+    dense: Record
+    """The record of the target's dense model."""
+    facts: WorkloadFacts
+    """The facts of the case's workload."""
+    captions: tuple[str, ...]
+    """The captions of the pictures in the contact sheet."""
+
+
+def speaks(report: pytest.TestReport) -> bool:
+    """Return whether a test has lines of its own, which stand in place of pytest's letter."""
+    return report.when == "call" and any(name in (QUALITY, LATENCY, LINE) for name, _ in report.user_properties)
+
+
+class Collected:
+    """All results so far, on the process that sees all reports."""
+
+    def __init__(self) -> None:
+        """Start without results."""
+        self._told: list[Told] = []
+        self._latencies: list[LatencyResult] = []
+        self._notes: dict[str, int] = {}
+        self._warnings: list[str] = []
+
+    def add(self, report: pytest.TestReport) -> list[str]:
+        """Take the results that a report carries, and return the lines to print."""
+        lines: list[str] = []
+        if not speaks(report):
+            return lines
+        for name, value in report.user_properties:
+            if name == LINE:
+                lines.append(str(value))
+            elif name == QUALITY:
+                told = msgspec.convert(value, Told)
+                self._told.append(told)
+                self._remember(report, told.result)
+                lines.append(case_line(told.result))
+            elif name == LATENCY:
+                latency = msgspec.convert(value, LatencyResult)
+                self._latencies.append(latency)
+                self._remember(report, latency)
+                lines.append(latency_line(latency))
+        return lines
+
+    def _remember(self, report: pytest.TestReport, result: Result | LatencyResult) -> None:
+        if result.note:
+            self._notes[result.note] = self._notes.get(result.note, 0) + 1
+        if result.reason and not result.red:
+            self._warnings.append(f"{report.nodeid}: {result.verdict}: {result.reason}")
+
+    def __bool__(self) -> bool:
+        return bool(self._told or self._latencies)
+
+    @property
+    def results(self) -> Results:
+        """Return the results, in the order in which the cases ended."""
+        return Results(
+            cases=tuple(told.result for told in self._told),
+            latencies=tuple(self._latencies),
+            dense={told.dense.case.target: told.dense for told in self._told},
+            captions={told.dense.case.target: told.captions for told in self._told},
+        )
+
+    @property
+    def facts(self) -> dict[str, WorkloadFacts]:
+        """Return the facts of every workload, by key."""
+        return {told.result.record.workload: told.facts for told in self._told}
+
+    @property
+    def latency_records(self) -> list[LatencyRecord]:
+        """Return the ratios of latencies without their verdicts."""
+        return [LatencyRecord(result.case, result.ratio, result.stack) for result in self._latencies]
+
+    @property
+    def notes(self) -> list[str]:
+        """Return notes on values that were not compared, each with its number of cases."""
+        return [f"{count} case{'s' * (count > 1)}: {note}" for note, count in self._notes.items()]
+
+    @property
+    def warnings(self) -> list[str]:
+        """Return warnings: verdicts that are neither PASS nor red."""
+        return list(self._warnings)

@@ -1,1 +1,0 @@
-"""From a target to pictures, and from pictures to measurements."""

@@ -1,0 +1,154 @@
+"""Changes of baselines: pure functions from the stored baselines to new ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from harness import digests
+from harness.errors import HarnessError, unknown
+from harness.facts import WorkloadFacts
+from harness.metrics import METRICS
+from harness.record import LatencyRecord, Record
+from harness.verdict import sidecar
+from harness.verdict.baseline import (
+    LATENCY_NOISE,
+    LATENCY_TOLERANCE,
+    MEMORY_TOLERANCE,
+    Baselines,
+    Entry,
+    Figure,
+    LatencyFigure,
+    MemoryFigure,
+    Provenance,
+)
+
+
+def content_of(record: Record) -> bytes:
+    """Return the content of a record's sidecar."""
+    return sidecar.content(record.case.id, record.keep, record.paired)
+
+
+def entry_of(record: Record, provenance: Provenance, old: Entry | None) -> Entry:
+    """Return the entry of a record, with the tolerances and the noise that the rules of `METRICS` give.
+
+    Args:
+        record: The measured values.
+        provenance: The origin of the record. Its threads are taken from the record.
+        old: The entry that it replaces. Measured noise of the case stays, and the tolerance is then at least three
+            times that noise.
+
+    Raises:
+        HarnessError: A metric is unknown.
+    """
+    measured = old.quality if old is not None and old.provenance.noise_runs else {}
+    quality = {}
+    for name, of in record.quality.items():
+        if name not in METRICS:
+            raise unknown("metric", name, METRICS)
+        metric, solved = METRICS[name], record.case.moves_weights
+        tolerance, noise = metric.allowed(of, solved), metric.expected_noise(of, solved)
+        if name in measured:
+            noise = measured[name].noise
+            tolerance = max(tolerance, 3 * noise)
+        quality[name] = Figure(of.value, of.se, of.n, tolerance, noise)
+    memory, megabytes = None, record.cost.tensor_megabytes
+    if megabytes is not None:
+        allowed = max(0.001, round(MEMORY_TOLERANCE * megabytes, 3))
+        memory = MemoryFigure(megabytes, allowed, record.conditions.batch_size)
+    elif old is not None:
+        memory = old.memory
+    provenance = replace(provenance, threads=record.conditions.threads)
+    if measured and old is not None:
+        kept = old.provenance
+        provenance = replace(provenance, noise_runs=kept.noise_runs, noise_from=kept.noise_from)
+    return Entry(
+        workload=record.workload,
+        stack=record.conditions.stack.key,
+        quality=quality,
+        components=record.components,
+        degenerate=record.degenerate,
+        memory=memory,
+        provenance=provenance,
+        sidecar=digests.of_bytes(content_of(record)),
+    )
+
+
+def with_records(
+    old: Baselines, records: Sequence[Record], facts: Mapping[str, WorkloadFacts], provenance: Provenance
+) -> Baselines:
+    """Return baselines with the given records put in. All other entries stay as they are.
+
+    Args:
+        old: The stored baselines.
+        records: The measured values.
+        facts: Key → facts of the records' workloads.
+        provenance: The origin of the records.
+
+    Raises:
+        HarnessError: A metric is unknown, or nobody knows the facts of a workload.
+    """
+    cases, stacks = dict(old.cases), dict(old.stacks)
+    workloads = {**old.workloads, **facts}
+    for record in records:
+        if record.workload not in workloads:
+            raise HarnessError(f"{record.case.id}: the facts of its workload {record.workload} are not given")
+        stack = record.conditions.stack
+        stacks[stack.key] = stack
+        entries = {entry.key: entry for entry in cases.get(record.case.id, ())}
+        new = entry_of(record, provenance, entries.get(f"{record.workload}@{stack.key}"))
+        cases[record.case.id] = tuple(entry for _, entry in sorted({**entries, new.key: new}.items()))
+    return _tidy(Baselines(cases, workloads, stacks, old.latency))
+
+
+def with_latencies(old: Baselines, latencies: Sequence[LatencyRecord], provenance: Provenance) -> Baselines:
+    """Return baselines with ratios of latencies put in. Ratios of other cases and other stacks stay."""
+    latency, stacks = {case: dict(by_stack) for case, by_stack in old.latency.items()}, dict(old.stacks)
+    for record in latencies:
+        stacks[record.stack.key] = record.stack
+        ratio = record.ratio
+        figure = Figure(ratio.value, ratio.se, ratio.n, LATENCY_TOLERANCE, LATENCY_NOISE)
+        latency.setdefault(record.case.id, {})[record.stack.key] = LatencyFigure(figure, provenance)
+    return _tidy(replace(old, latency=latency, stacks=stacks))
+
+
+def with_noise(
+    old: Baselines, case: str, key: str, noise: Mapping[str, float], runs: int, provenance: Provenance
+) -> Baselines:
+    """Return baselines with the measured noise of one entry put in.
+
+    Args:
+        old: The stored baselines.
+        case: The id of the case.
+        key: The entry's key.
+        noise: Metric → standard deviation of its figure between the runs.
+        runs: Number of runs that measured the noise.
+        provenance: Commit, date and reason of the measurement.
+
+    Raises:
+        HarnessError: The entry is gone, or three times the noise of a metric exceeds its tolerance.
+    """
+    entry = next((entry for entry in old.cases.get(case, ()) if entry.key == key), None)
+    if entry is None:
+        raise HarnessError(f"{case}: its baseline has been removed while its noise was measured; store it again")
+    try:
+        figures = {name: replace(entry.quality[name], noise=sigma) for name, sigma in noise.items()}
+    except (KeyError, ValueError) as error:
+        raise HarnessError(f"{case}: its baseline has changed while its noise was measured ({error}); retry") from error
+    text = f"{provenance.commit} {provenance.date}: {provenance.reason}"
+    source = replace(entry.provenance, noise_runs=runs, noise_from=text)
+    new = replace(entry, quality={**entry.quality, **figures}, provenance=source)
+    entries = tuple(new if other.key == key else other for other in old.cases[case])
+    return replace(old, cases={**old.cases, case: entries})
+
+
+def _tidy(baselines: Baselines) -> Baselines:
+    """Return baselines without the workloads and stacks that no entry has."""
+    entries = [entry for of_case in baselines.cases.values() for entry in of_case]
+    workloads = {entry.workload for entry in entries}
+    stacks = {entry.stack for entry in entries} | {key for by in baselines.latency.values() for key in by}
+    return replace(
+        baselines,
+        workloads={key: facts for key, facts in baselines.workloads.items() if key in workloads},
+        stacks={key: stack for key, stack in baselines.stacks.items() if key in stacks},
+    )

@@ -1,0 +1,1 @@
+"""Workloads: the target, captions, scorers and protocol that cases are measured with."""

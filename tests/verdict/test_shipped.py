@@ -1,0 +1,85 @@
+"""The shipped baselines: all of the matrix and nothing else, green on themselves, red when shifted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks.matrix import cost_cases, quality_cases
+from harness.measurement import Measurement
+from harness.metrics import METRICS
+from harness.record import LatencyRecord
+from harness.verdict.judge import judge, judge_latency
+from harness.verdict.repository import Repository
+from tests.shifting import case_of, measured, shifted
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = Repository.open(ROOT / "baselines.json")
+RECORDS = measured(SHIPPED)
+ENTRIES = [(case_of(case), entry) for case, entries in SHIPPED.baselines.cases.items() for entry in entries]
+PARTS = ("text_encoder", "unet")
+COST = cost_cases("scenes", PARTS, "full")
+
+
+def test_they_are_those_of_the_matrix() -> None:
+    smoke, full = ({case.id for case in quality_cases("scenes", PARTS, tier)} for tier in ("smoke", "full"))
+    cases = SHIPPED.baselines.cases
+    assert cases.keys() == smoke | full
+    assert {len(cases[case]) for case in smoke & full} == {2}
+    assert {len(cases[case]) for case in full - smoke} == {1}
+    assert SHIPPED.baselines.latency.keys() == {case.id for case in COST}
+
+
+def test_no_sidecar_lies_about_unused() -> None:
+    assert len(list((ROOT / "baselines").iterdir())) == len(RECORDS)
+
+
+def test_what_they_say_is_green_on_itself() -> None:
+    assert {(judge(record, SHIPPED).kind, judge(record, SHIPPED).note) for record in RECORDS} == {("PASS", "")}
+
+
+@pytest.mark.parametrize("metric", [name for name in METRICS if name in RECORDS[0].quality])
+def test_shifted_by_tolerances_every_case_turns_red_or_stays(metric: str) -> None:
+    for tolerances, wanted in ((0.5, "PASS"), (1.5, "REGRESSION")):
+        better = shifted(SHIPPED, metric, tolerances)
+        assert {judge(record, better).kind for record in RECORDS} == {wanted}
+
+
+@pytest.mark.parametrize(("tolerances", "wanted"), [(0.5, "PASS"), (1.5, "REGRESSION")])
+def test_memory_and_latency_shifted_by_tolerances(tolerances: float, wanted: str) -> None:
+    for record in RECORDS:
+        entry = SHIPPED.entry(record.case, record.workload, record.conditions.stack)
+        assert entry is not None and entry.memory is not None
+        more = replace(record.cost, tensor_megabytes=entry.memory.value + tolerances * entry.memory.tolerance)
+        assert judge(replace(record, cost=more), SHIPPED).kind == wanted
+    for case in COST:
+        for key, latency in SHIPPED.baselines.latency[case.id].items():
+            figure = latency.figure
+            slower = Measurement(figure.value + tolerances * figure.tolerance, 0.02, 12)
+            timed = LatencyRecord(case, slower, SHIPPED.baselines.stacks[key])
+            assert judge_latency(timed, SHIPPED).kind == wanted
+
+
+def test_stored_tolerances_are_those_of_the_rule_and_above_the_noise() -> None:
+    for case, entry in ENTRIES:
+        for name, figure in entry.quality.items():
+            assert figure.tolerance == METRICS[name].allowed(figure, case.moves_weights)
+            assert figure.tolerance >= 3 * figure.noise
+            rule = METRICS[name].expected_noise(figure, case.moves_weights)
+            assert entry.provenance.noise_runs or figure.noise == rule
+
+
+def test_the_number_of_comparisons_is_that_of_the_full_tier() -> None:
+    metrics = RECORDS[0].quality
+    assert len(quality_cases("scenes", PARTS, "full")) * len(metrics) * 2 == SHIPPED.comparisons == 3560
+
+
+def test_a_person_can_review_the_file() -> None:
+    lines = (ROOT / "baselines.json").read_text().splitlines()
+    starts = [i for i, line in enumerate(lines) if line.startswith("   ") and "@" in line and line.endswith("{")]
+    ends = [next(i for i in range(start, len(lines)) if lines[i].startswith("   }")) for start in starts]
+    assert len(starts) == len(ENTRIES)
+    assert max(end - start + 1 for start, end in zip(starts, ends, strict=True)) <= 22
+    assert len(lines) <= 22 * len(ENTRIES) and max(map(len, lines)) < 800

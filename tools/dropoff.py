@@ -1,0 +1,74 @@
+"""The drop-off of every method, as a Markdown table.
+
+    python tools/dropoff.py RUN [--layers all]
+
+RUN is a file that `pytest benchmarks --json RUN` wrote. Quality holds while every metric with a margin is at most its
+margin worse than the dense model's, paired by caption.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+
+from harness.case import LAYERS
+from harness.cli.errors import guarded
+from harness.cli.parsers import of_tool, path
+from harness.errors import HarnessError
+from harness.metrics import METRICS
+from harness.report.groups import captions_in, groups
+from harness.results import Results, read
+from pruners.levels import Pattern
+
+# A curve of fewer levels has no drop-off.
+FEWEST = 3
+
+
+def table(results: Results, layers: str) -> Iterator[str]:
+    """Yield the table of a run's cases with one choice of layers, line by line.
+
+    Raises:
+        HarnessError: The run lacks a target's dense case, or a case has no paired values.
+    """
+    from harness.verdict.dropoff import curve, dropoff
+
+    margins = ", ".join(f"{m.label} {m.margin:g}" for m in METRICS.values() if m.margin is not None)
+    yield f"n = {captions_in(result.record for result in results.cases)}, margins: {margins}\n"
+    yield "| target | component | method | last level that holds | 95 % interval | steep from |"
+    yield "|---" * 6 + "|"
+    for group in groups(results):
+        case = group.case
+        points = [
+            record
+            for record in group.records
+            if not any(isinstance(level, Pattern) for level in record.case.levels)
+            and len(set(record.case.requested.values())) == 1
+        ]
+        if case.layers != layers or len(points) < FEWEST:
+            continue
+        if group.dense is None:
+            raise HarnessError(
+                f"the run lacks the dense case of {case.target}; run it without -k, or with -k 'dense or …'"
+            )
+        d = dropoff(curve(group.dense, points))
+        where = f"{case.target} | {case.component} | {case.method}"
+        yield f"| {where} | {d.last:g} | {d.low:g} – {d.high:g} | {d.knee:g} |"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the table; return the exit code."""
+    parser = of_tool(__file__, __doc__)
+    parser.add_argument("run", type=path, metavar="RUN")
+    parser.add_argument("--layers", choices=LAYERS, default="all")
+
+    def work() -> int:
+        options = parser.parse_args(arguments)
+        for line in table(read(options.run), options.layers):
+            print(line)
+        return 0
+
+    return guarded(work)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
