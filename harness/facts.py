@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 from harness import digests
 
@@ -28,6 +28,13 @@ class Stack:
     """"contiguous" or "channels_last"."""
     attention: str
     """The names of the attention processors, joined by ", "."""
+    cpu: str = ""
+    """The instructions that torch uses on a CPU, such as "AVX512"; "" on a GPU, and where nobody recorded it."""
+
+    def differences(self, other: Stack) -> tuple[str, ...]:
+        """Return the names of the facts that differ. A fact that one side did not record counts as equal."""
+        pairs = ((part.name, getattr(self, part.name), getattr(other, part.name)) for part in fields(self))
+        return tuple(name for name, own, theirs in pairs if own and theirs and own != theirs)
 
     @property
     def key(self) -> str:
@@ -74,8 +81,6 @@ class WorkloadFacts:
     """Seed of the start noise."""
     scheduler: str
     """Digest of the scheduler's class and configuration."""
-    dtype: str
-    """The dtype of the denoiser, such as "float32"."""
     scorer: str
     """Digest of the network that scores pictures."""
     features: str

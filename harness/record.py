@@ -53,6 +53,18 @@ class Cost:
     """Why something was not measured: `REUSED`, or a batch that did not fit into memory."""
 
 
+@dataclass(frozen=True)
+class Trace:
+    """Numbers of every stage of a case, for the first captions. Two runs show at which stage they part."""
+
+    sketch: str = ""
+    """The keep bits at sampled places, 1,024 hexadecimal digits per pruned component; "" where nothing is pruned."""
+    weights: str = ""
+    """SHA-256 of the pruned weights; "" where it is not known."""
+    stages: dict[str, list[float]] = field(default_factory=dict)
+    """Stage → projections, in the order of the work: see `harness.generation.stages`."""
+
+
 class Measured(Protocol):
     """What a record and a stored baseline have in common. Comparisons use only this."""
 
@@ -71,6 +83,14 @@ class Measured(Protocol):
     @property
     def keep(self) -> str:
         """Return the digest or the sketch of the keep masks."""
+
+    @property
+    def stack(self) -> Stack:
+        """Return the machine and software."""
+
+    @property
+    def trace(self) -> Trace:
+        """Return the numbers of every stage."""
 
     @property
     def components(self) -> Mapping[str, Counts]:
@@ -105,6 +125,13 @@ class Record:
     """Device, versions, threads, batch size."""
     attributes: dict[str, Measurement] = field(default_factory=dict)
     """Attribute of a scene → share of pictures in which it is right; empty for a user's pipelines."""
+    trace: Trace = field(default_factory=Trace)
+    """Numbers of every stage, for the first captions."""
+
+    @property
+    def stack(self) -> Stack:
+        """Return the machine and software."""
+        return self.conditions.stack
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,9 @@ class Result:
     red: bool = False
     """Whether the test failed."""
     note: str = ""
-    """What was not compared, and why."""
+    """What was not compared, and why; sentences are joined by "; "."""
+    by_effect: bool = False
+    """Whether the case was judged by its effect, because this is not the baseline's stack."""
 
 
 @dataclass(frozen=True)

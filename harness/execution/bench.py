@@ -125,7 +125,12 @@ class Workbench:
         if self.extractor is not self.scorer:
             evidence = replace(evidence, features=self.extractor.features(pictures.images))
         wanted = any("pictures" in metric.takes for metric in self.metrics)
-        return replace(evidence, degenerate=pictures.degenerate, pictures=pictures.images if wanted else None)
+        return replace(
+            evidence,
+            degenerate=pictures.degenerate,
+            pictures=pictures.images if wanted else None,
+            stages=pictures.stages,
+        )
 
     def warm_up(self, cases: Iterable[Case]) -> None:
         """Load everything that the cases need. Mistakes then show before the first case runs.
@@ -158,6 +163,7 @@ class Workbench:
             dtype=str(self.target.dtype).removeprefix("torch."),
             memory_format="channels_last" if self.workload.target.channels_last else "contiguous",
             attention=", ".join(sorted({type(processor).__name__ for processor in processors})),
+            cpu=torch.backends.cpu.get_cpu_capability() if self.device.type == "cpu" else "",
         )
 
     @property
@@ -196,7 +202,6 @@ class Workbench:
             guidance_scale=self.workload.protocol.guidance_scale,
             latent_seed=self.workload.protocol.latent_seed,
             scheduler=digests.of_value([type(scheduler).__name__, config]),
-            dtype=str(self.target.dtype).removeprefix("torch."),
             scorer=self.scorer.digest,
             features=self.extractor.digest,
             reference=self.reference.digest if self.reference is not None else None,

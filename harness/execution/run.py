@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,16 +18,20 @@ from harness.execution.pictures import make
 from harness.execution.statistics import Calibrations
 from harness.execution.store import Shelf, Store
 from harness.generation.generate import Pictures, out_of_memory
+from harness.generation.stages import WATCHED, project
 from harness.metrics.composition import by_attribute
 from harness.metrics.evidence import Evidence
 from harness.metrics.metric import Sample
 from harness.png import row_of
 from harness.pruning.prune import rounding
-from harness.record import REUSED, Cost, Counts, Record
+from harness.record import REUSED, Cost, Counts, Record, Trace
 from harness.surgery.census import census
+from harness.surgery.fingerprint import fingerprint
 from harness.surgery.masks import Pruning, keep_digest, masked, sketch, weights_digest
 
 Progress = Callable[[str], None]
+# Stands for a number of a trace that is not finite: JSON has no such numbers.
+NOT_FINITE = 9e99
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,8 @@ class Facts:
     """The digest or the sketch of the keep masks, as in `Record`."""
     components: dict[str, Counts]
     """Component → counts, as in `Record`."""
+    trace: Trace
+    """The keep masks and the weights, as in `Record`; no stage after "weights"."""
     pruning: Pruning
     """The pruned weights in the target."""
     seconds: float
@@ -82,13 +89,15 @@ def pruned(case: Case, bench: Workbench, caches: Caches, progress: Progress) -> 
         raise
     # Levels that are pruned together share the time. Otherwise the first case would show all of it.
     seconds = (time.perf_counter() - start) / levels
+    sketched = sketch(pruning) if pruning else ""
     # Masks of methods without data are equal on every machine. Masks from data change with the rounding of sums.
-    keep = sketch(pruning) if case.needs else keep_digest(pruning)
+    keep = sketched if case.needs else keep_digest(pruning)
     with masked(bench.target.components, pruning):
         counts = census(bench.target.components, "all" if case.is_dense else case.layers)
         missed = rounding(bench.target, case)
         components = {name: replace(c, rounding=missed.get(name, 0.0)) for name, c in counts.items()}
-        yield Facts(keep, components, pruning, seconds)
+        stages = {"weights": fingerprint(bench.target.components)}
+        yield Facts(keep, components, Trace(sketched, weights_digest(pruning), stages), pruning, seconds)
 
 
 def run(case: Case, bench: Workbench, dense: Outcome | None, caches: Caches, progress: Progress) -> Outcome:
@@ -111,8 +120,7 @@ def run(case: Case, bench: Workbench, dense: Outcome | None, caches: Caches, pro
     if finished is not None:
         return finished
     with pruned(case, bench, caches, progress) as facts:
-        weights = weights_digest(facts.pruning) if shelf else ""
-        seen = shelf.seen(weights) if shelf and not bench.setup.keeps_pictures else None
+        seen = shelf.seen(facts.trace.weights) if shelf and not bench.setup.keeps_pictures else None
         pictures, cost = (None, _reused()) if seen else _generate(bench, facts, shelf, progress)
     if seen is not None:
         evidence, row = seen
@@ -127,7 +135,7 @@ def run(case: Case, bench: Workbench, dense: Outcome | None, caches: Caches, pro
     kept = pictures.images if pictures is not None and bench.setup.keeps_pictures else None
     outcome = Outcome(replace(record, cost=cost), evidence, row, kept)
     if shelf:
-        shelf.finish(outcome, weights)
+        shelf.finish(outcome, facts.trace.weights)
     return outcome
 
 
@@ -172,4 +180,17 @@ def _measure(case: Case, bench: Workbench, facts: Facts, own: Evidence, dense: E
         cost=_reused(),
         conditions=bench.conditions,
         attributes=by_attribute(own.composition) if own.composition is not None else {},
+        trace=_trace(facts.trace, own),
     )
+
+
+def _trace(facts: Trace, own: Evidence) -> Trace:
+    """Return the trace with the stages of the pictures, and of what the networks see in them."""
+    seen = {"features": project(own.features[:WATCHED]), "scores": own.scores[:WATCHED]}
+    stages = {name: values.flatten().tolist() for name, values in {**own.stages, **seen}.items()}
+    return replace(facts, stages={name: [_short(v) for v in of] for name, of in {**facts.stages, **stages}.items()})
+
+
+def _short(value: float) -> float:
+    """Return six digits of a number: they show every difference beyond the rounding of float32."""
+    return float(f"{value:.6g}") if math.isfinite(value) else NOT_FINITE

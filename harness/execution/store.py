@@ -30,6 +30,8 @@ from pruners import METHODS
 
 # A finished case depends on the first module and its imports; evidence on given weights, on the second and its imports.
 CASES, PICTURES = "harness.execution.run", "harness.execution.pictures"
+# What the names of stages begin with, among the tensors of a file.
+_STAGE = "stage: "
 
 
 class _Kept(msgspec.Struct, frozen=True):
@@ -122,6 +124,7 @@ class Shelf:
         tensors = {name: getattr(evidence, name) for name in ("features", "embeddings", "scores", "degenerate")}
         if composition is not None:
             tensors |= {"right": composition.right, "wanted": composition.wanted}
+        tensors |= {_STAGE + name: values for name, values in evidence.stages.items()}
         if evidence.pictures is not None:
             tensors["pictures"] = evidence.pictures
         key = self._pictures_key(weights)
@@ -142,10 +145,11 @@ class Shelf:
         try:
             with safe_open(self._folder / f"{key}.safetensors", "pt") as stream:
                 there = {name: stream.get_tensor(name) for name in stream.keys()}
+            stages = {name.removeprefix(_STAGE): values for name, values in there.items() if name.startswith(_STAGE)}
             composition = Composition(there["right"], there["wanted"]) if "right" in there else None
             evidence = Evidence(
                 there["features"], there["embeddings"], there["scores"], there["degenerate"], composition,
-                there.get("pictures"),
+                there.get("pictures"), stages,
             )  # fmt: skip
             return evidence, self._picture(key)
         except (OSError, KeyError, ValueError, TypeError, SafetensorError):
@@ -174,7 +178,8 @@ class Batches:
         for size in sorted((size for size in sizes if size <= count), reverse=True):
             try:
                 there = load((self.folder / f"{first}-{size}.safetensors").read_bytes())
-                batch = Pictures(there["images"], there["degenerate"], size)
+                stages = {key.removeprefix(_STAGE): value for key, value in there.items() if key.startswith(_STAGE)}
+                batch = Pictures(there["images"], there["degenerate"], size, stages)
             except (OSError, KeyError, SafetensorError):
                 continue
             self.used = True
@@ -183,7 +188,8 @@ class Batches:
 
     def put(self, first: int, made: Pictures) -> None:
         """Keep a batch. Raises HarnessError where it cannot be written."""
-        content = save({"images": made.images.contiguous(), "degenerate": made.degenerate.contiguous()})
+        stages = {_STAGE + name: values for name, values in made.stages.items()}
+        content = save({"images": made.images.contiguous(), "degenerate": made.degenerate.contiguous()} | stages)
         path = self.folder / f"{first}-{len(made.images)}.safetensors"
         try:
             files.write(path, content)

@@ -13,10 +13,11 @@ from torch import Tensor
 from harness import digests
 from harness.generation.failures import explained
 from harness.generation.prompts import Prompts
+from harness.generation.stages import Watch
 from harness.targets.target import Target
 
-# Called with the number of every finished denoising step, from 0.
-Step = Callable[[int], None]
+# Called with the number of every finished denoising step, from 0, and the latents after it, `[n, ...]`.
+Step = Callable[[int, Tensor], None]
 # The start of the warning that some pipelines give in place of an out of memory error.
 _HIDDEN = r"(?s).*Try to use VAE tiling"
 
@@ -51,6 +52,7 @@ def call(
     output_type: str,
     prompts: Prompts | None = None,
     step_done: Step | None = None,
+    watch: Watch | None = None,
 ) -> Tensor:
     """Call the target's pipeline on one batch of captions, with the protocol's guidance and start noise.
 
@@ -61,6 +63,7 @@ def call(
         output_type: "latent" decodes nothing, "pt" gives pictures.
         prompts: Captions that the dense text encoders have encoded; None: the pipeline encodes them.
         step_done: Called after every denoising step.
+        watch: Is shown the encoded captions, where the family keeps them; None: nobody watches.
 
     Returns:
         Latents, or pictures float `[n, 3, h, w]` in [0, 1], on the target's device.
@@ -71,6 +74,10 @@ def call(
     """
     family = target.family
     arguments: dict[str, Any] = prompts.arguments(captions) if prompts else {"prompt": list(captions)}
+    if watch is not None:
+        encoded = [value for value in arguments.values() if isinstance(value, Tensor)]
+        if encoded:
+            watch.see("text", encoded)
     if step_done is not None:
         arguments[family.callback] = _callback(family.callback, step_done)
     with explained(target), _decoder_kept(target), _loud() if family.hides_out_of_memory else nullcontext():
@@ -88,11 +95,11 @@ def call(
 
 def _callback(kind: str, step_done: Step) -> Callable[..., Any]:
     def on_step_end(pipeline: object, step: int, time: object, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        step_done(step)
+        step_done(step, tensors["latents"])
         return tensors
 
     def callback(step: int, time: object, latents: Tensor) -> None:
-        step_done(step)
+        step_done(step, latents)
 
     return on_step_end if kind == "callback_on_step_end" else callback
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -15,6 +15,7 @@ from harness.generation.call import Step, call, generators, latents
 from harness.generation.degenerate import degenerate
 from harness.generation.failures import out_of_memory
 from harness.generation.prompts import Prompts
+from harness.generation.stages import WATCHED, Stages, Watch, joined
 from harness.targets.target import Target
 
 __all__ = [
@@ -34,6 +35,8 @@ class Pictures:
     """bool `[n]`: the picture has values that are not finite, or shows nothing."""
     batch_size: int
     """The batch size of the pictures: as requested, or smaller where memory was not enough."""
+    stages: Stages = field(default_factory=dict)
+    """The stages of the first captions up to "picture", see `harness.generation.stages`."""
 
 
 class Kept(Protocol):
@@ -120,6 +123,7 @@ def generate(
     steps, total = target.protocol.num_inference_steps, len(captions)
     images, flags = torch.empty(0), torch.zeros(total, dtype=torch.bool)
     clock = Clock(total * steps)
+    watched: list[Stages] = []
     first = 0
     while first < total:
         # A kept batch may have any size: the interrupted run may have had more memory, or less.
@@ -127,7 +131,9 @@ def generate(
         if made is None:
             last = min(first + batch_size, total)
             clock.begin(first * steps)
-            made = _batch(target, captions[first:last], prompts, _reporter(progress, clock, first, last, total, steps))
+            watch = Watch(max(0, min(last, WATCHED) - first))
+            report = _reporter(progress, clock, first, last, total, steps, watch)
+            made = _batch(target, captions[first:last], prompts, report, watch)
             if made is None:
                 if last - first == 1:
                     raise HarnessError(
@@ -146,12 +152,13 @@ def generate(
             images = torch.empty((total, *made.images.shape[1:]), dtype=torch.uint8)
         part = slice(first, first + len(made.images))
         images[part], flags[part] = made.images, made.degenerate
+        watched.append(made.stages)
         first = part.stop
         del made
-    return Pictures(images, flags, batch_size)
+    return Pictures(images, flags, batch_size, joined(watched))
 
 
-def _reporter(progress: Progress, clock: Clock, first: int, last: int, total: int, steps: int) -> Step:
+def _reporter(progress: Progress, clock: Clock, first: int, last: int, total: int, steps: int, watch: Watch) -> Step:
     """Return a function that reports the steps of one batch.
 
     Args:
@@ -161,25 +168,30 @@ def _reporter(progress: Progress, clock: Clock, first: int, last: int, total: in
         last: Number of the caption after the batch.
         total: How many captions there are in all.
         steps: Denoising steps.
+        watch: Is shown the latents after every step.
     """
 
-    def step_done(step: int) -> None:
+    def step_done(step: int, latents: Tensor) -> None:
+        watch.see(f"latent {step + 1}", latents)
         done = first * steps + (last - first) * (step + 1)
         progress(f"{last}/{total} pictures, step {step + 1}/{steps}{clock.left(done)}")
 
     return step_done
 
 
-def _batch(target: Target, captions: Sequence[str], prompts: Prompts | None, step_done: Step) -> Pictures | None:
+def _batch(
+    target: Target, captions: Sequence[str], prompts: Prompts | None, step_done: Step, watch: Watch
+) -> Pictures | None:
     """Make the pictures of one batch. Return None where memory was not enough.
 
     A raised error would keep the batch's tensors alive, and half the batch would not fit either.
     """
     try:
-        made = call(target, captions, target.protocol.num_inference_steps, "pt", prompts, step_done).cpu()
+        made = call(target, captions, target.protocol.num_inference_steps, "pt", prompts, step_done, watch).cpu()
     except RuntimeError as error:
         if not out_of_memory(error):
             raise
         return None
     images = quantised(made)
-    return Pictures(images, degenerate(made, images), len(captions))
+    watch.see("picture", images)
+    return Pictures(images, degenerate(made, images), len(captions), watch.stages)

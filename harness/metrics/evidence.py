@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -35,6 +35,8 @@ class Evidence:
     """The attributes of the pictures, None where the scorer cannot read them."""
     pictures: Tensor | None = None
     """uint8 `[n, 3, h, w]`, None where no metric of the run takes pictures."""
+    stages: Mapping[str, Tensor] = field(default_factory=dict)
+    """Stage → projections of the first captions, see `harness.generation.stages`. No metric reads them."""
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -57,4 +59,6 @@ def merged(parts: Sequence[Evidence]) -> Evidence:
         if composed
         else None,
         joined([part.pictures for part in parts]),
+        # The first captions are in the first part.
+        parts[0].stages,
     )

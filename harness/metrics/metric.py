@@ -106,6 +106,13 @@ class Metric:
     """Whether the line of a finished case and the labels of contact sheets show it."""
     brief: bool = False
     """Whether tables show the value without its standard error."""
+    spread: float = 0.0
+    """Standard deviation of one picture's value when nothing has changed within one stack, in the metric's unit."""
+    effect_tolerance: float | None = None
+    """How far the effect of pruning, pruned minus dense, may move on another stack: the fixed part, in the metric's
+    unit. None: the metric is not judged there."""
+    effect_share: float = 0.0
+    """The further part of that tolerance, as a share of the effect."""
     margin: float | None = None
     """The largest loss against dense at which quality still holds. None: the metric has no part in drop-offs."""
     packages: tuple[str, ...] = ()

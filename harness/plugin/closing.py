@@ -53,7 +53,7 @@ def close(settings: Settings, collected: Collected, status: int | pytest.ExitCod
         The lines to print, in order.
     """
     results = collected.results
-    red = [result.record for result in results.cases if result.red]
+    red = [result.record for result in (*results.cases, *collected.unselected) if result.red]
     steps: list[Callable[[], Iterable[str]]] = []
     if settings.json is not None:
         steps.append(partial(_write_json, settings.json, results))
@@ -106,6 +106,10 @@ def _update(settings: Settings, collected: Collected, status: int | pytest.ExitC
     for path, (cases, latencies) in _by_file(settings, records, collected.latency_records).items():
         # Read the file again: another run may have stored something in the meantime.
         before = Repository.open(path)
+        # Without a dense model no case can be judged on another stack.
+        dense = [result.record for result in collected.unselected if not result.red]
+        dense = [record for record in dense if settings.baselines_of(record.case.target) == path]
+        cases += [record for record in dense if before.entry(record.case, record.workload, record.stack) is None]
         before.updated(cases, collected.facts, latencies, provenance(settings.reason)).write()
         yield f"\nbaselines stored in {_relative(path)}:"
         for line in before.described(cases, latencies):

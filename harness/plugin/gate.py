@@ -98,13 +98,21 @@ class Gate:
         An update of baselines fails only where pictures show nothing and `--accept-degenerate` is not given.
         """
         record, bench = outcome.record, self.bench
-        unwanted = record.degenerate if not self.settings.accept_degenerate else 0
-        said = self._stored(unwanted) if self.settings.update else self._said(verdicts.judge(record, self._repository))
-        result = Result(record, *said)
-        texts = tuple(bench.workload.texts[:ACROSS])
-        told = Told(result, self._running.dense.record, bench.facts(record.case), texts)
+        dense = self._running.dense.record
+        result = self._judged(record)
+        of_dense = result if record.case.is_dense else self._judged(dense)
+        facts = (bench.facts(record.case), bench.facts(dense.case))
+        told = Told(result, of_dense, facts, tuple(bench.workload.texts[:ACROSS]))
         self._tell(QUALITY, plain(told))
         _decide(result)
+
+    def _judged(self, record: Record) -> Result:
+        """Return a record with its verdict; in an update of baselines, with the word on storing it."""
+        if self.settings.update:
+            return Result(record, *self._stored(record.degenerate if not self.settings.accept_degenerate else 0))
+        dense, rules = self._running.dense.record, self.settings.rules
+        verdict = verdicts.judge(record, self._repository, dense, rules)
+        return Result(record, *self._said(verdict), by_effect=verdict.by_effect)
 
     def judge_latency(self, case: Case, ratio: Measurement) -> None:
         """Fail the test where a ratio of latencies has left its baseline.
@@ -124,7 +132,7 @@ class Gate:
     def _said(self, verdict: verdicts.Verdict) -> tuple[str, str, bool, str]:
         """Return the verdict as the fields of a result: word, reason, red, note."""
         word = verdict.kind if verdict.passed else f"{verdict.kind} ({verdict.gate})"
-        red = verdict.red(self.settings.ci, self.settings.allow_improvements)
+        red = verdict.red(self.settings.ci, self.settings.allow_improvements, self.settings.require_power)
         return word, verdict.reason, red, verdict.note
 
     def _stored(self, unwanted: int = 0) -> tuple[str, str, bool, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ import pytest
 
 from harness.errors import HarnessError, unknown
 from harness.execution import EXECUTORS
+from harness.metrics import METRICS
 from harness.plugin import refusals
 from harness.plugin.settings import Settings
 from harness.targets.resolve import EMBEDDED, resolve
 from harness.targets.spec import TargetSpec
+from harness.verdict.effect import Rules
 
 # Tier → how many captions a case is measured with, unless --captions says otherwise.
 TIERS = {"smoke": 16, "pr": 64, "full": 64}
@@ -94,6 +97,15 @@ def declare(parser: pytest.Parser) -> None:
     )  # fmt: skip
     add("--allow-improvements", action="store_true", help="IMPROVED passes")
     add("--ci", action="store_true", help="UNDERPOWERED fails; the variable CI has the same effect")
+    add(
+        "--expect-same-stack", action="store_true",
+        help="figures must be the baseline's although machine or versions differ (default: the effect of pruning is)",
+    )  # fmt: skip
+    add("--require-power", action="store_true", help="UNDERPOWERED fails on another machine or stack, too")
+    add(
+        "--effect-tolerance", metavar="METRIC=X,…",
+        help="how far the effect of pruning may move on another machine or stack, such as clip=1.5",
+    )  # fmt: skip
 
 
 def parse(option: argparse.Namespace, root: Path) -> Settings:
@@ -147,6 +159,8 @@ def _settings(option: argparse.Namespace, root: Path) -> Settings:
         reason=(option.baseline_reason or "").strip(),
         allow_improvements=option.allow_improvements,
         ci=refusals.in_ci(option),
+        rules=Rules(option.expect_same_stack, _tolerances(option.effect_tolerance)),
+        require_power=option.require_power,
     )
     refusals.check_metrics(settings)
     return settings
@@ -154,6 +168,23 @@ def _settings(option: argparse.Namespace, root: Path) -> Settings:
 
 def _absolute(path: Path | None) -> Path | None:
     return None if path is None else path.absolute()
+
+
+def _tolerances(text: str | None) -> dict[str, float]:
+    given = {}
+    for part in text.split(",") if text is not None else ():
+        name, _, number = (piece.strip() for piece in part.partition("="))
+        if name not in METRICS:
+            raise unknown("--effect-tolerance", name, METRICS)
+        try:
+            given[name] = float(number)
+        except ValueError:
+            given[name] = 0.0
+        if not 0 < given[name] < math.inf:
+            raise HarnessError(
+                f"--effect-tolerance {part}: {number!r} is no positive number; give one, such as {name}=1.5"
+            )
+    return given
 
 
 def _metrics(text: str | None) -> tuple[str, ...]:
@@ -174,7 +205,7 @@ def _targets(option: argparse.Namespace) -> tuple[TargetSpec, ...]:
             name,
             # Pass options that apply to no target as well: `resolve` refuses them with a message.
             revision=option.revision if spec.kind == "hub" or not hub else None,
-            dtype=option.dtype if spec.name != EMBEDDED or not own else None,
+            dtype=option.dtype,
             channels_last=bool(option.channels_last) and (spec.name != EMBEDDED or not own),
             weights=option.weights if spec.name == EMBEDDED or not scenes else None,
         )

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from harness.facts import WorkloadFacts
-from harness.record import LatencyRecord, Record
+from harness.record import LatencyRecord
 from harness.report.terminal import case_line, latency_line
 from harness.results import LatencyResult, Result, Results
 
@@ -24,10 +24,10 @@ class Told:
 
     result: Result
     """The case and its verdict."""
-    dense: Record
-    """The record of the target's dense model."""
-    facts: WorkloadFacts
-    """The facts of the case's workload."""
+    dense: Result
+    """The target's dense model and its verdict, also where `-k` left the dense case out."""
+    facts: tuple[WorkloadFacts, ...]
+    """The facts of the workloads of both."""
     captions: tuple[str, ...]
     """The captions of the pictures in the contact sheet."""
 
@@ -68,8 +68,8 @@ class Collected:
         return lines
 
     def _remember(self, report: pytest.TestReport, result: Result | LatencyResult) -> None:
-        if result.note:
-            self._notes[result.note] = self._notes.get(result.note, 0) + 1
+        for note in filter(None, result.note.split("; ")):
+            self._notes[note] = self._notes.get(note, 0) + 1
         if result.reason and not result.red:
             self._warnings.append(f"{report.nodeid}: {result.verdict}: {result.reason}")
 
@@ -82,14 +82,27 @@ class Collected:
         return Results(
             cases=tuple(told.result for told in self._told),
             latencies=tuple(self._latencies),
-            dense={told.dense.case.target: told.dense for told in self._told},
-            captions={told.dense.case.target: told.captions for told in self._told},
+            dense={told.dense.record.case.target: told.dense.record for told in self._told},
+            captions={told.dense.record.case.target: told.captions for told in self._told},
         )
 
     @property
     def facts(self) -> dict[str, WorkloadFacts]:
         """Return the facts of every workload, by key."""
-        return {told.result.record.workload: told.facts for told in self._told}
+        return {facts.key: facts for told in self._told for facts in told.facts}
+
+    @property
+    def unselected(self) -> list[Result]:
+        """Return the dense models whose own case did not run, with their verdicts."""
+        own = {told.result.record.case for told in self._told}
+        dense = {told.dense.record.case: told.dense for told in self._told}
+        return [result for case, result in dense.items() if case not in own]
+
+    @property
+    def by_effect(self) -> str:
+        """Return how many cases were judged by their effect, as a line; "" where none was."""
+        count = sum(told.result.by_effect for told in self._told)
+        return f"{count} of {len(self._told)} cases were judged by the effect of pruning, see above" if count else ""
 
     @property
     def latency_records(self) -> list[LatencyRecord]:

@@ -239,6 +239,11 @@ class Session:
         """
         self._targets.close()
         if self._ran:
+            # The dense model anchors every verdict, so it is judged although its own case did not run.
+            red = [result for result in self._collected.unselected if result.red]
+            session.testsfailed += len(red)
+            if red and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+                exitstatus = session.exitstatus = pytest.ExitCode.TESTS_FAILED
             self._lines = closing.close(self.settings, self._collected, exitstatus, self._typed)
         try:
             yield
@@ -269,12 +274,18 @@ class Session:
                     terminalreporter.write_line(line)
             except HarnessError as error:
                 terminalreporter.write_line(f"ERROR: {error}", red=True)
+            for result in self._collected.unselected if not self.settings.update else ():
+                text = f"\nthe dense model, which every run judges: {result.record.case.id} {result.verdict}"
+                reason = f": {result.reason}" if result.reason else ""
+                terminalreporter.write_line(text + reason, red=result.red)
             for note in self._collected.notes:
                 terminalreporter.write_line(f"\n{note}")
             for warning in self._collected.warnings:
                 terminalreporter.write_line(f"WARNING: {warning}", yellow=True)
         for said in self._lines:
             terminalreporter.write_line(said.text, red=said.failed)
+        if self._collected.by_effect:
+            terminalreporter.write_line(self._collected.by_effect)
 
 
 def _measures(item: pytest.Item) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from harness.metrics import METRICS
 from harness.metrics.metric import Metric
 from harness.targets.spec import TargetSpec
+from harness.verdict.effect import Rules
 from harness.workloads.scenes import NAME as SCENES
 from harness.workloads.scenes import scenes
 from harness.workloads.user import user
@@ -72,6 +73,10 @@ class Settings:
     """Whether IMPROVED is green."""
     ci: bool
     """Whether UNDERPOWERED is red."""
+    rules: Rules
+    """How cases are judged on another machine or stack."""
+    require_power: bool
+    """Whether UNDERPOWERED is red on another stack too."""
 
     def target(self, name: str) -> TargetSpec:
         """Return the target that ids call `name`."""

@@ -41,7 +41,7 @@ def resolve(
         name: A name of `TARGETS`, a folder that diffusers saved, or a Hub id such as "owner/model"; looked up in this
             order.
         revision: A branch, tag or commit, for a Hub id.
-        dtype: "float32", "float16" or "bfloat16" for all components; None: as stored. For all targets but `scenes`.
+        dtype: "float32", "float16" or "bfloat16" for all components; None: as stored, `scenes` in float32.
         channels_last: Whether convolutions use the memory layout channels_last. For all targets but `scenes`.
         weights: For `scenes`: a folder that `prunegate train-scenes` wrote.
 
@@ -56,9 +56,10 @@ def resolve(
     if weights and name != EMBEDDED:
         raise HarnessError(f"--weights applies to scenes only, and the target is {name}. Leave one of them out.")
     if name == EMBEDDED:
-        for option, given in (("--dtype", dtype), ("--channels-last", channels_last)):
-            if given:
-                raise HarnessError(f"{option} applies to your own pipelines only; scenes is float32. Leave it out.")
+        if channels_last:
+            raise HarnessError(
+                "--channels-last applies to your own pipelines only; scenes has a fixed layout. Leave it out."
+            )
     if weights and not (weights / "pipeline" / layout.INDEX).is_file():
         raise HarnessError(f"--weights {weights} holds no pipeline; give a folder that `prunegate train-scenes` wrote")
     if kind == "built":
@@ -152,7 +153,7 @@ def _loaded(spec: TargetSpec, device: torch.device, dtype: torch.dtype | None) -
         file, function = TARGETS[spec.place].split(":")
         build: Callable[[torch.device, TargetSpec], Target] = getattr(importlib.import_module(file), function)
         target = build(device, spec)
-        if spec.place == EMBEDDED:
+        if spec.place == EMBEDDED and dtype is None:
             return target
         for part in target.pipeline.components.values():
             if isinstance(part, torch.nn.Module):

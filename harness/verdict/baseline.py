@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from harness.case import Case
 from harness.facts import Stack, WorkloadFacts
 from harness.measurement import Measurement
-from harness.record import Counts
+from harness.record import Counts, Trace
 
 # The tolerance of memory, as a share of the value. Every run on one stack measures the same value.
 MEMORY_TOLERANCE = 0.02
@@ -31,13 +31,16 @@ class Figure(Measurement):
     """How far the figure may move in either direction, in the metric's unit."""
     noise: float
     """Standard deviation of the figure when nothing has changed."""
+    spread: float = 0.0
+    """Standard deviation of one picture's value when nothing has changed, where `--calibrate-noise` measured it;
+    0: nobody measured it for this case, and the metric's own `spread` counts."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.n < 1:
             raise ValueError(f"n is {self.n}; a figure rests on 1 picture or more")
-        if self.se < 0 or self.noise < 0:
-            raise ValueError(f"se is {self.se!r} and noise is {self.noise!r}; neither can be negative")
+        if self.se < 0 or self.noise < 0 or not 0 <= self.spread < math.inf:
+            raise ValueError(f"se {self.se!r}, noise {self.noise!r} and spread {self.spread!r} must be 0 or more")
         _check_tolerance(self.tolerance)
         if not 3 * self.noise <= self.tolerance:
             raise ValueError(f"tolerance {self.tolerance!r} is under three times the noise {self.noise!r}")
@@ -131,10 +134,14 @@ class Baseline:
     """The case."""
     entry: Entry
     """The values in the baselines file."""
+    stack: Stack
+    """The machine and software that the values were measured on."""
     keep: str
     """The digest or the sketch of the keep masks."""
     paired: dict[str, list[float]]
     """Metric → one value per caption or per resample."""
+    trace: Trace
+    """Numbers of every stage, for the first captions."""
 
     @property
     def quality(self) -> Mapping[str, Figure]:

@@ -49,7 +49,7 @@ class Claim:
 
 
 def threshold(name: str, source: str, cases: tuple[Case, ...], last: float) -> Claim:
-    """Claim that quality holds up to a level, see `dropoff`.
+    """Claim that quality holds up to a level, see `dropoff`. An interval that excludes the level refutes the claim.
 
     Args:
         name: The claim's name.
@@ -63,7 +63,7 @@ def threshold(name: str, source: str, cases: tuple[Case, ...], last: float) -> C
 
         dense, *pruned = (records[case] for case in cases)
         drop = dropoff(curve(dense, pruned))
-        if drop.last == last:
+        if drop.low <= last <= drop.high:
             return ""
         return f"quality holds up to {drop.last:g} (95 % interval {drop.low:g} to {drop.high:g}), claimed {last:g}"
 

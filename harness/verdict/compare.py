@@ -11,7 +11,8 @@ from harness.measurement import decimals
 from harness.metrics import METRICS
 from harness.record import Record
 from harness.results import Results
-from harness.verdict.judge import NOT_COMPARED, facts, in_ci
+from harness.verdict.exact import facts
+from harness.verdict.judge import in_ci
 from harness.verdict.statistics import (
     DIGEST_DIGITS,
     FALSE_ALARMS,
@@ -24,6 +25,7 @@ from harness.verdict.statistics import (
     difference,
     different_bits,
 )
+from harness.verdict.verdict import NOT_COMPARED
 
 MISSING, NEW = "MISSING", "NEW"
 _ORDER = (REGRESSION, MISSING, NOT_COMPARED, UNDERPOWERED, IMPROVED, NEW, PASS)

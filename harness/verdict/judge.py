@@ -3,68 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 
 from harness.facts import Stack
 from harness.metrics import METRICS
-from harness.record import Counts, LatencyRecord, Measured, Record
-from harness.verdict.baseline import Baseline, Entry, MemoryFigure
+from harness.record import LatencyRecord, Record
+from harness.targets.resolve import EMBEDDED
+from harness.verdict.baseline import Baseline, MemoryFigure
+from harness.verdict.effect import Anchor, Rules, anchor
+from harness.verdict.exact import as_asked, facts
+from harness.verdict.quality import by_effect, quality
 from harness.verdict.repository import Command, Damaged, Repository
-from harness.verdict.statistics import (
-    DIGEST_DIGITS,
-    FALSE_ALARMS,
-    IMPROVED,
-    PASS,
-    REGRESSION,
-    UNDERPOWERED,
-    decide,
-    difference,
-    different_bits,
-    p_value,
-    shaky,
-)
+from harness.verdict.stages import first_difference, words
+from harness.verdict.statistics import FALSE_ALARMS, IMPROVED, PASS, REGRESSION, decide, p_value
+from harness.verdict.verdict import NO_BASELINE, NOT_COMPARED, Verdict
 
-# The share of a sketch that may differ, because masks of calibrated methods change with the rounding of sums.
-MASK_TOLERANCE = 0.01
-NOT_COMPARED, NO_BASELINE = "NOT COMPARED", "NO BASELINE"
-# The order in which verdicts are reported: the gravest first.
-_GRAVITY = (REGRESSION, UNDERPOWERED, IMPROVED)
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The result of judging one case."""
-
-    kind: str
-    """PASS, REGRESSION, IMPROVED, UNDERPOWERED, NOT COMPARED or NO BASELINE."""
-    gate: str
-    """The gate that decided."""
-    reason: str = ""
-    """Why the verdict is not PASS, in one line; "" for PASS."""
-    moved: bool = True
-    """Whether a figure has left its tolerance."""
-    note: str = ""
-    """What was not compared, and why."""
-
-    @property
-    def passed(self) -> bool:
-        """Return whether the verdict is PASS."""
-        return self.kind == PASS
-
-    def red(self, ci: bool, gains_pass: bool) -> bool:
-        """Return whether the case fails.
-
-        UNDERPOWERED always fails in CI. Elsewhere it fails only where a figure has left its tolerance. Captions and
-        start noise are the baseline's, so unchanged code cannot move a figure that far.
-
-        Args:
-            ci: Whether the run is in CI.
-            gains_pass: Whether IMPROVED passes.
-        """
-        if self.kind == UNDERPOWERED:
-            return ci or self.moved
-        return not self.passed and not (gains_pass and self.kind == IMPROVED)
+STRICT = Rules()
+FLOORS = "tolerances are floors: nobody has measured how far figures of this model vary; add --calibrate-noise 6 once"
 
 
 def in_ci() -> bool:
@@ -72,11 +27,44 @@ def in_ci() -> bool:
     return os.environ.get("CI", "").lower() not in ("", "0", "false")
 
 
-def judge(record: Record, repository: Repository) -> Verdict:
-    """Return the verdict on one record. The first gate that objects decides."""
-    impossible = _as_asked(record.case.requested, record.components)
+def judge(record: Record, repository: Repository, dense: Record | None = None, rules: Rules = STRICT) -> Verdict:
+    """Return the verdict on one record. The first gate that objects decides.
+
+    Args:
+        record: The measured values.
+        repository: The stored baselines.
+        dense: The dense model of the same run. It shows whether another stack moves figures. None: nobody knows, and
+            figures must be those of the baseline.
+        rules: How the run wants its cases to be judged.
+    """
+    impossible = as_asked(record.case.requested, record.components)
     if impossible:
         return impossible
+    before = _baseline(record, repository)
+    if isinstance(before, Verdict):
+        return before
+    unequal, notes = _measured_alike(record, before, repository.path.name, repository.command)
+    if unequal:
+        return unequal
+    against = _anchor(record, before, repository, dense, rules)
+    verdict = facts(record, before)
+    if verdict is None and against is None:
+        verdict = quality(record, before, repository)
+    elif verdict is None and against is not None:
+        verdict = by_effect(record, before, repository, against, rules)
+    memory, note = _memory(record, before)
+    notes += [note] if note else []
+    known = record.case.target == EMBEDDED and record.stack.dtype == "float32"
+    if not known and against is None and not before.entry.provenance.noise_runs:
+        notes.append(FLOORS)
+    if against is None and verdict is not None and record.trace.stages and before.trace.stages:
+        verdict = replace(verdict, reason=f"{verdict.reason}; {words(first_difference(before, record))}")
+    verdict = verdict or memory or Verdict(PASS, "all", moved=False, note="; ".join(notes))
+    return verdict if against is None else replace(verdict, by_effect=True, note="; ".join([against.sentence, *notes]))
+
+
+def _baseline(record: Record, repository: Repository) -> Baseline | Verdict:
+    """Return the baseline of a record, or the verdict where there is none to compare with."""
     case, file = record.case, repository.path.name
     if not repository.entries(case):
         return Verdict(
@@ -86,21 +74,29 @@ def judge(record: Record, repository: Repository) -> Verdict:
         before = repository.find(case, record.workload, record.conditions.stack)
     except Damaged as error:
         return Verdict(NO_BASELINE, "baseline", str(error))
-    if before is None:
-        known = ", ".join(sorted({entry.workload for entry in repository.entries(case)}))
-        return Verdict(
-            NOT_COMPARED,
-            "baseline",
-            f"this workload is {record.workload}, {file} has {known}: the model, the captions, the scorers or the "
-            f"protocol differ; store the case again with {repository.command(case.id)}",
-        )
-    unequal, notes = _measured_alike(record, before, file, repository.command)
-    if unequal:
-        return unequal
-    verdict = facts(record, before) or _quality(record, before, repository)
-    memory, note = _memory(record, before.entry)
-    notes += [note] if note else []
-    return verdict or memory or Verdict(PASS, "all", moved=False, note="; ".join(notes))
+    if before is not None:
+        return before
+    known = ", ".join(sorted({entry.workload for entry in repository.entries(case)}))
+    return Verdict(
+        NOT_COMPARED,
+        "baseline",
+        f"this workload is {record.workload}, {file} has {known}: the model, the captions, the scorers or the "
+        f"protocol differ; store the case again with {repository.command(case.id)}",
+    )
+
+
+def _anchor(
+    record: Record, before: Baseline, repository: Repository, dense: Record | None, rules: Rules
+) -> Anchor | None:
+    """Return the anchor where the case is judged by its effect, else None."""
+    if dense is None:
+        return None
+    try:
+        stored = repository.find(dense.case, dense.workload, before.stack)
+    except Damaged:
+        # The verdict on the dense model says so.
+        return None
+    return anchor(dense, stored, rules, record.case.moves_weights) if stored is not None else None
 
 
 def _measured_alike(record: Record, before: Baseline, file: str, command: Command) -> tuple[Verdict | None, list[str]]:
@@ -124,92 +120,10 @@ def _measured_alike(record: Record, before: Baseline, file: str, command: Comman
     return None, notes
 
 
-def facts(record: Measured, before: Measured) -> Verdict | None:
-    """Return the verdict of the gates before quality (exact, degenerate); None if nothing differs."""
-    return exact(record.case.requested, record.keep, record.components, before) or _degenerate(record, before)
-
-
-def exact(
-    requested: Mapping[str, float], keep: str, components: Mapping[str, Counts], before: Measured
-) -> Verdict | None:
-    """Return the verdict on counts and keep masks, which need no picture; None if nothing differs.
-
-    Args:
-        requested: Component → requested sparsity.
-        keep: The digest or the sketch of the keep masks.
-        components: Component → counts.
-        before: The baseline, or the earlier run.
-    """
-    impossible = _as_asked(requested, components)
-    if impossible:
-        return impossible
-    for component, counts in before.components.items():
-        ours = components.get(component)
-        for name in ("parameters", "targeted", "zeros"):
-            value, wanted = None if ours is None else getattr(ours, name), getattr(counts, name)
-            if value != wanted:
-                return Verdict(REGRESSION, "exact", f"{component} has {name} {value}, the baseline {wanted}")
-    if keep == before.keep:
-        return None
-    differ, bits = different_bits(keep, before.keep)
-    digest = len(keep) == DIGEST_DIGITS
-    if digest or differ > MASK_TOLERANCE * bits:
-        reason = "the same number of weights is pruned, but different ones: the keep masks differ"
-        return Verdict(REGRESSION, "exact", reason + ("" if digest else f" at {differ} of {bits} sampled places"))
-    return None
-
-
-def _as_asked(requested: Mapping[str, float], components: Mapping[str, Counts]) -> Verdict | None:
-    for component, sparsity in requested.items():
-        counts = components[component]
-        # Every group rounds to whole weights, and trained weights that are exactly zero count as pruned.
-        if abs(counts.sparsity_targeted - sparsity) > 1e-3 + counts.rounding:
-            reason = f"{component} was to be pruned to {sparsity:.2%}, achieved {counts.sparsity_targeted:.2%}"
-            return Verdict(REGRESSION, "exact", reason)
-    return None
-
-
-def _degenerate(record: Measured, before: Measured) -> Verdict | None:
-    captions = max((len(of) for name, of in record.paired.items() if METRICS[name].pairing == "caption"), default=0)
-    change = record.degenerate - before.degenerate
-    if abs(change) <= max(1, round(0.02 * captions)):
-        return None
-    kind = REGRESSION if change > 0 else IMPROVED
-    reason = f"{record.degenerate} pictures are degenerate, the baseline has {before.degenerate}"
-    return Verdict(kind, "degenerate", reason)
-
-
-def _quality(record: Record, before: Baseline, repository: Repository) -> Verdict | None:
-    alpha, verdicts = FALSE_ALARMS / repository.comparisons, []
-    for name, metric in METRICS.items():
-        if name not in before.quality or name not in record.quality:
-            continue
-        figure, now, change = before.quality[name], record.quality[name], difference(metric, before, record)
-        worse_by = metric.worse_by(change.value)
-        line = f"{name} {figure.value:.4g} → {now.value:.4g}"
-        line += f" ({change.value:+.4g} ± {change.se:.2g}, tolerance ±{figure.tolerance:g}, n {now.n}"
-        if abs(worse_by) > figure.tolerance:
-            kind = decide(worse_by, change.se, figure.noise, figure.tolerance, alpha, change.n)
-            line += f", p {p_value(worse_by, change.se, figure.noise, change.n):.1g})"
-            line += {
-                REGRESSION: "",
-                IMPROVED: f"; an unexpected gain often comes from a changed protocol; else store it with "
-                f"{repository.command(record.case.id)}",
-                UNDERPOWERED: ": pictures have changed, and these captions cannot show whether for better or worse; "
-                "use more --captions",
-            }[kind]
-            verdicts.append(Verdict(kind, "quality", line))
-        elif metric.pairing == "caption" and not metric.steps and shaky(change.se, figure.noise, figure.tolerance):
-            # Skip metrics that move in whole pictures: continuous ones notice changed pictures first.
-            line += "): single pictures have changed, but not their mean; these captions could hide a change as large "
-            line += "as the tolerance; use more --captions"
-            verdicts.append(Verdict(UNDERPOWERED, "quality", line, moved=False))
-    # Metrics that have moved come before metrics that may have.
-    verdicts.sort(key=lambda verdict: (not verdict.moved, _GRAVITY.index(verdict.kind)))
-    return verdicts[0] if verdicts else None
-
-
-def _memory(record: Record, before: Entry) -> tuple[Verdict | None, str]:
+def _memory(record: Record, before: Baseline) -> tuple[Verdict | None, str]:
+    stack = record.conditions.stack
+    if before.stack.dtype != stack.dtype:
+        return None, f"memory was not compared: the dtype is {stack.dtype}, the baseline's {before.stack.dtype}"
     for component, counts in before.components.items():
         now = record.components[component]
         for what, ours, theirs in (
@@ -222,10 +136,10 @@ def _memory(record: Record, before: Entry) -> tuple[Verdict | None, str]:
     megabytes, batch = record.cost.tensor_megabytes, record.conditions.batch_size
     if megabytes is None:
         return None, f"memory was not compared: {record.cost.note or 'not measured'}"
-    stack = record.conditions.stack
-    if before.memory is None or before.stack != stack.key or before.memory.batch_size != batch:
+    memory = before.entry.memory
+    if memory is None or before.stack.differences(stack) or memory.batch_size != batch:
         return None, f"memory was not compared: no baseline of {_words(stack)}, batch_size {batch}"
-    return _tensors(megabytes, before.memory), ""
+    return _tensors(megabytes, memory), ""
 
 
 def _tensors(megabytes: float, before: MemoryFigure) -> Verdict | None:

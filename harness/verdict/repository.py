@@ -82,7 +82,7 @@ class Repository:
     def entry(self, case: Case, workload: str, stack: Stack) -> Entry | None:
         """Return the entry that a run compares with: this stack's, else the newest one of another stack, else None."""
         alike = [entry for entry in self.entries(case) if entry.workload == workload]
-        ours = [entry for entry in alike if entry.stack == stack.key]
+        ours = [entry for entry in alike if not self.baselines.stacks[entry.stack].differences(stack)]
         return max(ours or alike, key=lambda entry: (entry.provenance.date, entry.stack), default=None)
 
     def find(self, case: Case, workload: str, stack: Stack) -> Baseline | None:
@@ -107,7 +107,7 @@ class Repository:
         mend = f"Restore it with `git checkout -- {_shown(place)}`, or store the case again: {self.command(case.id)}"
         try:
             content = self.sidecars[name] if name in self.sidecars else place.read_bytes()
-            return sidecar.decoded(content, case, entry)
+            return sidecar.decoded(content, case, entry, self.baselines.stacks[entry.stack])
         except OSError as error:
             raise Damaged(f"{place} cannot be read ({error.strerror or error}). {mend}") from error
         except ValueError as error:
@@ -115,7 +115,9 @@ class Repository:
 
     def latency(self, case: Case, stack: Stack) -> LatencyFigure | None:
         """Return the stored ratio of latencies of a case on a stack, or None."""
-        return self.baselines.latency.get(case.id, {}).get(stack.key)
+        by_stack = self.baselines.latency.get(case.id, {})
+        same = [key for key in by_stack if not self.baselines.stacks[key].differences(stack)]
+        return by_stack[max(same, key=lambda key: (by_stack[key].provenance.date, key))] if same else None
 
     @cached_property
     def comparisons(self) -> int:

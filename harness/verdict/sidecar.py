@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,8 @@ import msgspec
 
 from harness import digests
 from harness.case import Case
+from harness.facts import Stack
+from harness.record import Trace
 from harness.verdict.baseline import Baseline, Baselines, Entry
 
 
@@ -25,6 +27,8 @@ class Sidecar:
     """The digest or the sketch of the keep masks."""
     paired: dict[str, list[float]]
     """Metric → one value per caption or per resample."""
+    trace: Trace
+    """Numbers of every stage, for the first captions."""
 
 
 def folder_of(path: Path) -> Path:
@@ -37,11 +41,18 @@ def name_of(case: str, digest: str) -> str:
     return f"{case.replace(':', '_')}.{digest[:16]}.json"
 
 
-def content(case: str, keep: str, paired: Mapping[str, list[float]]) -> bytes:
-    """Return the content of a sidecar, one line per metric. Equal values give equal bytes."""
-    lines = (f'"{name}": {json.dumps(_short(values), allow_nan=False)}' for name, values in sorted(paired.items()))
-    text = ",\n".join(lines)
-    return f'{{"case": {json.dumps(case)},\n"keep": {json.dumps(keep)},\n"paired": {{\n{text}\n}}}}\n'.encode()
+def content(case: str, keep: str, paired: Mapping[str, list[float]], trace: Trace) -> bytes:
+    """Return the content of a sidecar, one line per metric and stage. Equal values give equal bytes."""
+    metrics = _lines(sorted(paired.items()))
+    traced = f'"sketch": {json.dumps(trace.sketch)},\n"weights": {json.dumps(trace.weights)},\n'
+    traced += f'"stages": {_lines(trace.stages.items())}'
+    parts = f'"case": {json.dumps(case)},\n"keep": {json.dumps(keep)},\n"paired": {metrics},\n"trace": {{\n{traced}}}'
+    return f"{{{parts}}}\n".encode()
+
+
+def _lines(numbers: Iterable[tuple[str, list[float]]]) -> str:
+    lines = (f"{json.dumps(name)}: {json.dumps(_short(values), allow_nan=False)}" for name, values in numbers)
+    return "{\n" + ",\n".join(lines) + "\n}"
 
 
 def _short(values: list[float]) -> list[float]:
@@ -53,13 +64,14 @@ def names(baselines: Baselines) -> set[str]:
     return {name_of(case, entry.sidecar) for case, entries in baselines.cases.items() for entry in entries}
 
 
-def decoded(data: bytes, case: Case, entry: Entry) -> Baseline:
+def decoded(data: bytes, case: Case, entry: Entry, stack: Stack) -> Baseline:
     """Return one case's baseline.
 
     Args:
         data: The content of the sidecar.
         case: The case.
         entry: The case's entry in the baselines file.
+        stack: The machine and software of the entry.
 
     Raises:
         ValueError: The sidecar is not the one that was stored, or does not fit the entry.
@@ -74,4 +86,4 @@ def decoded(data: bytes, case: Case, entry: Entry) -> Baseline:
         raise ValueError("belongs to another case, or lacks a metric")
     if not re.fullmatch("[0-9a-f]+", sidecar.keep):
         raise ValueError("has keep masks that are not hexadecimal")
-    return Baseline(case, entry, sidecar.keep, sidecar.paired)
+    return Baseline(case, entry, stack, sidecar.keep, sidecar.paired, sidecar.trace)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -53,11 +54,16 @@ def difference(metric: Metric, before: Measured, after: Measured) -> Difference:
             "equally many, two or more. Measure both runs with this version and the same --captions"
         )
     changes = [b - a for a, b in zip(first, second, strict=True)]
+    value = after.quality[name].value - before.quality[name].value
+    return Difference(value, standard_error(metric, changes), min(*counts, len(changes)))
+
+
+def standard_error(metric: Metric, changes: Sequence[float]) -> float:
+    """Return the standard error of a metric's change, from its paired changes: two or more."""
     average = math.fsum(changes) / len(changes)
     spread = math.sqrt(math.fsum((c - average) ** 2 for c in changes) / (len(changes) - 1))
     # Resamples vary as much as the metric itself; values per caption vary more, and the metric is their mean.
-    se = spread if metric.pairing == "resample" else spread / math.sqrt(len(changes))
-    return Difference(after.quality[name].value - before.quality[name].value, se, min(*counts, len(changes)))
+    return spread if metric.pairing == "resample" else spread / math.sqrt(len(changes))
 
 
 def decide(worse_by: float, se: float, noise: float, tolerance: float, alpha: float, n: int) -> str:

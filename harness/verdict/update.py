@@ -26,7 +26,7 @@ from harness.verdict.baseline import (
 
 def content_of(record: Record) -> bytes:
     """Return the content of a record's sidecar."""
-    return sidecar.content(record.case.id, record.keep, record.paired)
+    return sidecar.content(record.case.id, record.keep, record.paired, record.trace)
 
 
 def entry_of(record: Record, provenance: Provenance, old: Entry | None) -> Entry:
@@ -95,9 +95,12 @@ def with_records(
             raise HarnessError(f"{record.case.id}: the facts of its workload {record.workload} are not given")
         stack = record.conditions.stack
         stacks[stack.key] = stack
-        entries = {entry.key: entry for entry in cases.get(record.case.id, ())}
-        new = entry_of(record, provenance, entries.get(f"{record.workload}@{stack.key}"))
-        cases[record.case.id] = tuple(entry for _, entry in sorted({**entries, new.key: new}.items()))
+        entries = cases.get(record.case.id, ())
+        replaced = [e for e in entries if e.workload == record.workload and not stacks[e.stack].differences(stack)]
+        newest = max(replaced, key=lambda entry: (entry.stack == stack.key, entry.provenance.date), default=None)
+        kept = [entry for entry in entries if entry not in replaced]
+        new = entry_of(record, provenance, newest)
+        cases[record.case.id] = tuple(sorted([*kept, new], key=lambda entry: entry.key))
     return _tidy(Baselines(cases, workloads, stacks, old.latency))
 
 
@@ -108,7 +111,9 @@ def with_latencies(old: Baselines, latencies: Sequence[LatencyRecord], provenanc
         stacks[record.stack.key] = record.stack
         ratio = record.ratio
         figure = Figure(ratio.value, ratio.se, ratio.n, LATENCY_TOLERANCE, LATENCY_NOISE)
-        latency.setdefault(record.case.id, {})[record.stack.key] = LatencyFigure(figure, provenance)
+        by_stack = latency.get(record.case.id, {})
+        kept = {key: old for key, old in by_stack.items() if stacks[key].differences(record.stack)}
+        latency[record.case.id] = {**kept, record.stack.key: LatencyFigure(figure, provenance)}
     return _tidy(replace(old, latency=latency, stacks=stacks))
 
 

@@ -67,7 +67,7 @@ class ToyBench:
         protocol = self.workload.protocol
         return WorkloadFacts(
             self.workload.name, "model", "captions", 64, protocol.num_inference_steps, protocol.guidance_scale, 0,
-            "scheduler", "float32", scorer, scorer, None, "calibration" if case.needs else None,
+            "scheduler", scorer, scorer, None, "calibration" if case.needs else None,
         )  # fmt: skip
 
 

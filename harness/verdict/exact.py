@@ -1,0 +1,74 @@
+"""The gates that need no metric: counts, keep masks, degenerate pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from harness.metrics import METRICS
+from harness.record import Counts, Measured
+from harness.verdict.stages import mask_tolerance
+from harness.verdict.statistics import IMPROVED, REGRESSION, different_bits
+from harness.verdict.verdict import Verdict
+
+
+def facts(record: Measured, before: Measured) -> Verdict | None:
+    """Return the verdict of the gates before quality (exact, degenerate); None if nothing differs."""
+    return exact(record, before) or _degenerate(record, before)
+
+
+def exact(record: Measured, before: Measured) -> Verdict | None:
+    """Return the verdict on counts and keep masks, which need no picture; None if nothing differs.
+
+    In one dtype, the masks of methods without data are equal bit for bit. All other masks are compared at sampled
+    places, with the tolerance of `mask_tolerance`.
+
+    Args:
+        record: The measured values.
+        before: The baseline, or the earlier run.
+    """
+    case, components = record.case, record.components
+    impossible = as_asked(case.requested, components)
+    if impossible:
+        return impossible
+    for component, counts in before.components.items():
+        ours = components.get(component)
+        for name in ("parameters", "targeted", "zeros"):
+            value, wanted = None if ours is None else getattr(ours, name), getattr(counts, name)
+            if value != wanted:
+                return Verdict(REGRESSION, "exact", f"{component} has {name} {value}, the baseline {wanted}")
+    if record.keep == before.keep:
+        return None
+    reason = "the same number of weights is pruned, but different ones: the keep masks differ"
+    dtypes = before.stack.dtype, record.stack.dtype
+    if not case.needs and dtypes[0] == dtypes[1]:
+        return Verdict(REGRESSION, "exact", reason)
+    differ, bits = different_bits(record.trace.sketch or record.keep, before.trace.sketch or before.keep)
+    if differ > mask_tolerance(case, *dtypes) * bits:
+        return Verdict(REGRESSION, "exact", f"{reason} at {differ} of {bits} sampled places")
+    return None
+
+
+def as_asked(requested: Mapping[str, float], components: Mapping[str, Counts]) -> Verdict | None:
+    """Return the verdict on a sparsity that is not the requested one; None where it is.
+
+    Args:
+        requested: Component → requested sparsity.
+        components: Component → counts.
+    """
+    for component, sparsity in requested.items():
+        counts = components[component]
+        # Every group rounds to whole weights, and trained weights that are exactly zero count as pruned.
+        if abs(counts.sparsity_targeted - sparsity) > 1e-3 + counts.rounding:
+            reason = f"{component} was to be pruned to {sparsity:.2%}, achieved {counts.sparsity_targeted:.2%}"
+            return Verdict(REGRESSION, "exact", reason)
+    return None
+
+
+def _degenerate(record: Measured, before: Measured) -> Verdict | None:
+    captions = max((len(of) for name, of in record.paired.items() if METRICS[name].pairing == "caption"), default=0)
+    change = record.degenerate - before.degenerate
+    if abs(change) <= max(1, round(0.02 * captions)):
+        return None
+    kind = REGRESSION if change > 0 else IMPROVED
+    reason = f"{record.degenerate} pictures are degenerate, the baseline has {before.degenerate}"
+    return Verdict(kind, "degenerate", reason)

@@ -1,0 +1,110 @@
+"""The first stage at which two runs of a case part: masks, weights, text, latents, picture, features, scores."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from harness.case import Case
+from harness.record import Measured
+from harness.verdict.statistics import different_bits
+
+# The share of a sketch that may differ, because masks of calibrated methods change with the rounding of sums.
+MASK_TOLERANCE = 0.01
+# The same where the dtype differs: rounded weights tie or change places, and so do the sums of their inputs.
+OTHER_DTYPE_TOLERANCE = 0.03
+# How far a stage moves when nothing has changed within one stack: root mean square of the difference / root mean square
+# of the stage. The rule behind them is in docs/measurements/noise.md.
+NOISE = {"weights": 1e-6, "text": 1e-6, "latent": 2e-5, "picture": 5e-4, "features": 5e-5, "scores": 5e-5}
+# The same for methods that move surviving weights: rounding changes the weights themselves.
+SOLVED_NOISE = {"weights": 1e-4, "text": 2e-3, "latent": 5e-3, "picture": 1e-2, "features": 5e-3, "scores": 5e-3}
+# A stage differs where it has moved by more than this many times its noise.
+BEYOND = 5.0
+
+
+def mask_tolerance(case: Case, before: str, after: str) -> float:
+    """Return the share of a sketch that may differ.
+
+    Args:
+        case: The case.
+        before: The dtype of the baseline.
+        after: The dtype of the run.
+    """
+    if before != after:
+        return OTHER_DTYPE_TOLERANCE
+    return MASK_TOLERANCE if case.needs else 0.0
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of two runs."""
+
+    name: str
+    """"masks", "weights", "text", "latent 1", …, "picture", "features" or "scores"."""
+    moved: float
+    """Root mean square of the difference / root mean square of the earlier run. For masks: the share of bits."""
+    noise: float
+    """The same when nothing has changed."""
+    exact: bool = False
+    """Whether the stage is equal only where nothing at all differs."""
+
+    @property
+    def differs(self) -> bool:
+        """Return whether the stage has moved by more than noise."""
+        return self.moved > (0.0 if self.exact else BEYOND * self.noise)
+
+
+def stages(before: Measured, after: Measured) -> Iterator[Stage]:
+    """Yield the stages that both runs have, in the order of the work.
+
+    Args:
+        before: The baseline, or the earlier run.
+        after: The later run of the same case.
+    """
+    old, new, solved = before.trace, after.trace, after.case.moves_weights
+    if old.sketch and new.sketch:
+        differ, bits = different_bits(old.sketch, new.sketch)
+        exact = not after.case.needs and before.keep != after.keep
+        # A digest sees weights between the sampled places.
+        yield Stage("masks", max(differ, exact) / bits, MASK_TOLERANCE / BEYOND, exact)
+    noise = SOLVED_NOISE if solved else NOISE
+    for name, values in old.stages.items():
+        if name not in new.stages:
+            continue
+        moved = _distance(values, new.stages[name])
+        if name == "weights" and not after.case.needs and old.weights and old.weights != new.weights:
+            yield Stage(name, max(moved, 1e-12), noise[name], exact=True)
+            continue
+        yield Stage(name, moved, noise[name.partition(" ")[0]])
+
+
+def first_difference(before: Measured, after: Measured) -> str:
+    """Return the name of the first stage that differs, or "" where none does or nobody recorded any."""
+    return next((stage.name for stage in stages(before, after) if stage.differs), "")
+
+
+def words(name: str) -> str:
+    """Return the sentence about the first stage that differs. name: as `first_difference` returns it."""
+    kind, _, step = name.partition(" ")
+    return {
+        "": "no recorded stage differs: the figures are computed in another way",
+        "masks": "the first stage that differs: the masks",
+        "weights": "the first stage that differs: the pruned weights, under equal masks",
+        "text": "the first stage that differs: the encoded captions",
+        "latent": f"the first stage that differs: the latent after step {step}",
+        "picture": "the first stage that differs: the picture",
+        "features": "the first stage that differs: the features of equal pictures",
+        "scores": "the first stage that differs: the scores of equal pictures",
+    }[kind]
+
+
+def _distance(before: Sequence[float], after: Sequence[float]) -> float:
+    """Return the root mean square of the difference, relative to that of the first. Other lengths count as 1."""
+    if len(before) != len(after):
+        common = min(len(before), len(after))
+        # Fewer captions were followed: compare those that both have.
+        before, after = before[:common], after[:common]
+    size = math.fsum(value**2 for value in before)
+    change = math.fsum((b - a) ** 2 for a, b in zip(before, after, strict=True))
+    return math.sqrt(change / size) if size else float(change > 0)
