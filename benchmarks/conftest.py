@@ -16,12 +16,21 @@ from harness.targets.resolve import EMBEDDED
 from harness.verdict.claims import Claim
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker."""
+    config.addinivalue_line("markers", "claimed: a claim rests on the case; --captions 256 has baselines of these")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Sort tests by target, and claims behind their cases. Skip the core's speed outside of the full tier."""
     session = of(config)
     names = [spec.name for spec in session.settings.targets]
     items.sort(key=lambda item: (names.index(session.target_of(item)), item.path.name == "test_claims.py"))
+    claimed = {case for claim in claims(EMBEDDED) for case in claim.cases}
+    for item in items:
+        if getattr(item, "callspec", None) is not None and item.callspec.params.get("case") in claimed:
+            item.add_marker("claimed")
     if session.settings.tier == "full":
         return
     for item in items:

@@ -65,24 +65,20 @@ class Trace:
     """Stage → projections, in the order of the work: see `harness.generation.stages`."""
 
 
-class Measured(Protocol):
-    """What a record and a stored baseline have in common. Comparisons use only this."""
+class PrunedFacts(Protocol):
+    """The facts of a pruned model that need no picture. The exact gate uses only this."""
 
     @property
     def case(self) -> Case:
         """Return the case."""
 
     @property
-    def quality(self) -> Mapping[str, Measurement]:
-        """Return metric → figure."""
-
-    @property
-    def paired(self) -> Mapping[str, list[float]]:
-        """Return metric → one value per caption or per resample. Values of two runs over the same captions pair."""
-
-    @property
     def keep(self) -> str:
         """Return the digest or the sketch of the keep masks."""
+
+    @property
+    def components(self) -> Mapping[str, Counts]:
+        """Return component → counts."""
 
     @property
     def stack(self) -> Stack:
@@ -92,9 +88,17 @@ class Measured(Protocol):
     def trace(self) -> Trace:
         """Return the numbers of every stage."""
 
+
+class Measured(PrunedFacts, Protocol):
+    """What a record and a stored baseline have in common. Comparisons use only this."""
+
     @property
-    def components(self) -> Mapping[str, Counts]:
-        """Return component → counts."""
+    def quality(self) -> Mapping[str, Measurement]:
+        """Return metric → figure."""
+
+    @property
+    def paired(self) -> Mapping[str, list[float]]:
+        """Return metric → one value per caption or per resample. Values of two runs over the same captions pair."""
 
     @property
     def degenerate(self) -> int:

@@ -17,6 +17,7 @@ from harness.execution.outcome import Outcome
 from harness.execution.pictures import make
 from harness.execution.statistics import Calibrations
 from harness.execution.store import Shelf, Store
+from harness.facts import Stack
 from harness.generation.generate import Pictures, out_of_memory
 from harness.generation.stages import WATCHED, project
 from harness.metrics.composition import by_attribute
@@ -56,6 +57,10 @@ class Caches:
 class Facts:
     """Facts of a pruned model that need no picture."""
 
+    case: Case
+    """The case."""
+    stack: Stack
+    """The machine and software."""
     keep: str
     """The digest or the sketch of the keep masks, as in `Record`."""
     components: dict[str, Counts]
@@ -97,7 +102,8 @@ def pruned(case: Case, bench: Workbench, caches: Caches, progress: Progress) -> 
         missed = rounding(bench.target, case)
         components = {name: replace(c, rounding=missed.get(name, 0.0)) for name, c in counts.items()}
         stages = {"weights": fingerprint(bench.target.components)}
-        yield Facts(keep, components, Trace(sketched, weights_digest(pruning), stages), pruning, seconds)
+        trace = Trace(sketched, weights_digest(pruning), stages)
+        yield Facts(case, bench.stack, keep, components, trace, pruning, seconds)
 
 
 def run(case: Case, bench: Workbench, dense: Outcome | None, caches: Caches, progress: Progress) -> Outcome:

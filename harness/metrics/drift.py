@@ -54,6 +54,9 @@ METRIC = Metric(
     takes=frozenset({"embeddings", "dense"}),
     tolerance=0.02,
     noise=2e-4,
+    spread=0.002,
+    effect_tolerance=0.5,
+    effect_share=0.1,
     brief=True,
     short="distance of a picture from the dense one",
 )

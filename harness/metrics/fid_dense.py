@@ -25,6 +25,9 @@ METRIC = Metric(
     takes=frozenset({"features", "dense"}),
     tolerance=0.02,
     noise=2e-4,
+    spread=0,
+    effect_tolerance=1.0,
+    effect_share=0.1,
     brief=True,
     short="distance to the dense model's pictures",
 )

@@ -147,5 +147,8 @@ METRIC = Metric(
     takes=frozenset({"features", "reference_features"}),
     tolerance=0.02,
     noise=2e-4,
+    spread=0,
+    effect_tolerance=1.0,
+    effect_share=0.1,
     short="kernel distance to the reference pictures",
 )

@@ -54,6 +54,9 @@ METRIC = Metric(
     takes=frozenset({"pictures", "dense"}),
     tolerance=0.25,
     noise=0.02,
+    spread=0.05,
+    effect_tolerance=1.0,
+    effect_share=0.1,
     default=False,
     short="likeness to the dense model's picture, in dB",
 )

@@ -56,6 +56,9 @@ METRIC = Metric(
     takes=frozenset({"pictures", "dense"}),
     tolerance=0.005,
     noise=5e-5,
+    spread=0.001,
+    effect_tolerance=0.02,
+    effect_share=0.1,
     default=False,
     short="likeness to the dense model's picture",
 )

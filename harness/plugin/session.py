@@ -11,7 +11,7 @@ import pytest
 from harness.case import LAYERS, Case
 from harness.components import SELECTIONS
 from harness.errors import HarnessError
-from harness.plugin import closing, commands, places
+from harness.plugin import closing, commands, places, summary
 from harness.plugin.gate import Gate
 from harness.plugin.results import Collected, speaks
 from harness.plugin.running import Targets
@@ -265,27 +265,7 @@ class Session:
                 f"{', '.join(SELECTIONS)}; methods: {', '.join(sorted(METHODS))}; layers: {', '.join(LAYERS)}. "
                 f"`{commands.listing(self._typed)}` lists all ids."
             )
-        if self._collected:
-            from harness.report.terminal import tables
-
-            terminalreporter.section("pruning")
-            try:
-                for line in tables(self._collected.results):
-                    terminalreporter.write_line(line)
-            except HarnessError as error:
-                terminalreporter.write_line(f"ERROR: {error}", red=True)
-            for result in self._collected.unselected if not self.settings.update else ():
-                text = f"\nthe dense model, which every run judges: {result.record.case.id} {result.verdict}"
-                reason = f": {result.reason}" if result.reason else ""
-                terminalreporter.write_line(text + reason, red=result.red)
-            for note in self._collected.notes:
-                terminalreporter.write_line(f"\n{note}")
-            for warning in self._collected.warnings:
-                terminalreporter.write_line(f"WARNING: {warning}", yellow=True)
-        for said in self._lines:
-            terminalreporter.write_line(said.text, red=said.failed)
-        if self._collected.by_effect:
-            terminalreporter.write_line(self._collected.by_effect)
+        summary.write(terminalreporter, self.settings, self._collected, self._lines)
 
 
 def _measures(item: pytest.Item) -> bool:

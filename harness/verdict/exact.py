@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from harness.metrics import METRICS
-from harness.record import Counts, Measured
+from harness.record import Counts, Measured, PrunedFacts
 from harness.verdict.stages import mask_tolerance
 from harness.verdict.statistics import IMPROVED, REGRESSION, different_bits
 from harness.verdict.verdict import Verdict
@@ -16,15 +16,15 @@ def facts(record: Measured, before: Measured) -> Verdict | None:
     return exact(record, before) or _degenerate(record, before)
 
 
-def exact(record: Measured, before: Measured) -> Verdict | None:
+def exact(record: PrunedFacts, before: PrunedFacts) -> Verdict | None:
     """Return the verdict on counts and keep masks, which need no picture; None if nothing differs.
 
     In one dtype, the masks of methods without data are equal bit for bit. All other masks are compared at sampled
     places, with the tolerance of `mask_tolerance`.
 
     Args:
-        record: The measured values.
-        before: The baseline, or the earlier run.
+        record: The facts of the pruned model.
+        before: Those of the baseline, or of the earlier run.
     """
     case, components = record.case, record.components
     impossible = as_asked(case.requested, components)

@@ -18,8 +18,10 @@ from harness.execution.bench import Workbench
 from harness.execution.executor import Setup
 from harness.execution.outcome import Outcome
 from harness.execution.run import Caches, pruned, run
-from harness.verdict.judge import Verdict, exact, judge
+from harness.verdict.exact import exact
+from harness.verdict.judge import judge
 from harness.verdict.repository import Repository
+from harness.verdict.verdict import Verdict
 from harness.workloads.scenes import scenes
 from tests.defects.catalogue import CONTROLS, DEFECTS, RECALIBRATED, WITHOUT_PICTURES
 from tests.defects.weights import Patch, weights_not_restored
@@ -72,7 +74,7 @@ def verdict(session: Session, case: Case, recalibrated: bool = False) -> Verdict
         with pruned(case, bench, caches, _silent) as facts:
             stored = BASELINES.find(case, bench.facts(case).key, bench.stack)
             assert stored is not None
-            verdict = exact(case.requested, facts.keep, facts.components, stored)
+            verdict = exact(facts, stored)
         if verdict is not None:
             return verdict
         dense = None if case.is_dense else session.dense()

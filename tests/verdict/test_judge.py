@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from harness.case import Case
 from harness.facts import WorkloadFacts
 from harness.record import Counts, Record
-from harness.verdict.judge import Verdict, exact, in_ci, judge, judge_latency
+from harness.verdict.exact import exact
+from harness.verdict.judge import in_ci, judge, judge_latency
 from harness.verdict.repository import Repository
+from harness.verdict.verdict import Verdict
 from tests.verdict.made_up import CASE, FACTS, FEW, FIRST, GPU, KNOWN, OTHER, SOLVED, STACK, put, ratio, record
 
 EMPTY = Repository(Path("baselines.json"))
@@ -103,10 +106,10 @@ def test_masks_of_calibrated_methods_may_move_a_little() -> None:
 def test_the_exact_gate_needs_no_picture() -> None:
     before, one = STORED.find(CASE, FACTS.key, STACK), record()
     assert before is not None
-    assert exact(CASE.requested, one.keep, one.components, before) is None
-    other = exact(CASE.requested, "b" * 64, one.components, before)
+    assert exact(one, before) is None
+    other = exact(replace(one, keep="b" * 64), before)
     assert other is not None and (other.kind, other.gate) == ("REGRESSION", "exact")
-    gone = exact({}, one.keep, {}, before)
+    gone = exact(replace(one, case=Case(CASE.target), components={}), before)
     assert gone is not None and gone.reason == "unet has parameters None, the baseline 2000"
 
 

@@ -34,7 +34,8 @@ digits = some.text(string.hexdigits[:16], min_size=64, max_size=64)
 @some.composite
 def figures(draw: Callable[..., Any], tolerance: float) -> Figure:
     wide = draw(some.floats(tolerance / 10, tolerance * 9))
-    return Figure(draw(anything), draw(some.floats(0, 1e3)), draw(some.integers(1, 10**6)), wide, wide / 4)
+    error, count, spread = draw(some.floats(0, 1e3)), draw(some.integers(1, 10**6)), draw(some.floats(0, 9))
+    return Figure(draw(anything), error, count, wide, wide / 4, spread)
 
 
 @some.composite
@@ -57,10 +58,10 @@ def counts(draw: Callable[..., Any]) -> Counts:
 @some.composite
 def baselines(draw: Callable[..., Any]) -> Baselines:
     few, maybe = some.integers(2, 9), some.none() | words
-    fields = (*[words] * 3, few, few, positive, few, *[words] * 4, maybe, maybe)
+    fields = (*[words] * 3, few, few, positive, few, *[words] * 3, maybe, maybe)
     facts = draw(some.lists(some.builds(WorkloadFacts, *fields), min_size=1, max_size=3))
     workloads = {one.key: one for one in facts}
-    stacks = {one.key: one for one in draw(some.lists(some.builds(Stack, *[words] * 7), min_size=1, max_size=3))}
+    stacks = {one.key: one for one in draw(some.lists(some.builds(Stack, *[words] * 8), min_size=1, max_size=3))}
     ids = some.text(string.ascii_letters + string.digits + "-_.+: é漢", min_size=1, max_size=30)
     cases = {}
     for case in draw(some.lists(ids, unique=True, max_size=3)):
@@ -125,7 +126,7 @@ BROKEN: dict[str, tuple[str, str]] = {
     "a number": ("3", "has schema 'int'"),
     "too deep": ("[" * 100_000, "nested too deeply"),
     "merge conflict": (TEXT.replace('  "scenes', '<<<<<<< HEAD\n  "scenes', 1), "is no JSON"),
-    "schema 2": (broken(lambda c, e: c.update(schema=2)), "has schema 2, this version reads and writes schema 3"),
+    "schema 2": (broken(lambda c, e: c.update(schema=2)), "has schema 2, this version reads and writes schema 4"),
     "schema true": (broken(lambda c, e: c.update(schema=True)), "has schema True"),
     "no schema": (broken(lambda c, e: c.pop("schema")), "has schema None"),
     "a case twice": (TEXT.replace('"cases": {', '"cases": {\n  "a": {}, "a": {},'), "the key 'a' occurs twice"),
@@ -151,8 +152,8 @@ BROKEN: dict[str, tuple[str, str]] = {
     "no noise": (broken(lambda c, e: e["quality"]["fid"].pop("noise")), "fid: .*missing required field `noise`"),
     "slip": (broken(_figure(tolerence=1)), "fid has tolerence, which does not exist"),
     "no pictures": (broken(_figure(n=0)), "fid: n is 0; a figure rests on 1 picture or more"),
-    "negative error": (broken(_figure(se=-1)), "fid: se is -1.0 .* negative"),
-    "negative noise": (broken(_figure(noise=-1e-3)), "noise is -0.001; neither can be negative"),
+    "negative error": (broken(_figure(se=-1)), "fid: se -1.0, noise .* must be 0 or more"),
+    "negative noise": (broken(_figure(noise=-1e-3)), "noise -0.001 and spread 0.0 must be 0 or more"),
     "no tolerance": (broken(_figure(tolerance=0)), "fid: tolerance 0.0 is not a positive number"),
     "below the noise": (broken(_figure(noise=0.01)), "fid: tolerance 0.02 is under three times the noise 0.01"),
     "absurd": (broken(_figure(tolerance=1e9)), "fid: tolerance 1000000000.0 is more than 10 times"),
