@@ -34,7 +34,7 @@ def test_update_of_a_subset_leaves_the_rest_as_it_was(stored: pytest.Pytester, m
     assert after == before
     assert sorted(p.name for p in stored.path.iterdir() if "baselines" in p.name) == ["baselines", "baselines.json"]
     now = {p.name: p.read_bytes() for p in (stored.path / "baselines").iterdir()}
-    assert len(now) == 4 and sum(now.get(name) == content for name, content in sidecars.items()) == 3
+    assert len(now) == 5 and sum(now.get(name) == content for name, content in sidecars.items()) == 4
 
 
 def test_update_wants_a_reason_and_is_refused_in_ci(stored: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,4 +50,4 @@ def test_a_worker_that_dies_leaves_the_results_of_the_others(
     done = stored.runpytest_subprocess("-n", "2", "--json", "out.json")
     assert done.ret == pytest.ExitCode.TESTS_FAILED
     assert Path(stored.path / "out.json").read_text().count('"verdict": "PASS"') == 3
-    assert len(Repository.open(stored.path / "baselines.json").baselines.cases) == 4
+    assert len(Repository.open(stored.path / "baselines.json").baselines.cases) == 5

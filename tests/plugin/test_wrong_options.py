@@ -49,7 +49,6 @@ def configured(pytester: pytest.Pytester, *options: str) -> Session:
         (["--features", "scorer"], "--features applies to your own pipelines only"),
         (["--caption-file", "conftest.py"], "--caption-file applies to your own pipelines only"),
         (["--reference", "."], "--reference applies to your own pipelines only"),
-        (["--dtype", "float16"], "--dtype applies to your own pipelines only"),
         (["--channels-last"], "--channels-last applies to your own pipelines only"),
         (["--revision", "abc"], "--revision needs a Hub id"),
         (["--weights", ".", "--target", "sd2_untrained"], "--weights applies to scenes only"),
@@ -150,7 +149,7 @@ def test_options_for_targets_of_two_kinds_apply_where_they_can(pytester: pytest.
     options += ["--metrics=kid,composition", "--reference=pictures"]
     session = configured(pytester, *options)
     scenes, built, hub = session.settings.targets
-    assert (scenes.dtype, scenes.revision, built.dtype, built.revision) == (None, None, "float16", None)
+    assert (scenes.dtype, scenes.revision, built.dtype, built.revision) == ("float16", None, "float16", None)
     assert (hub.name, hub.revision, hub.dtype) == ("model", "abc", "float16")
     workloads = {spec.name: session.settings.workload(spec.name) for spec in session.settings.targets}
     assert workloads["scenes"].protocol.num_inference_steps == 8

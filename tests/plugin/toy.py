@@ -140,7 +140,7 @@ def record_of(case: Case, bench: Any) -> Record:
     return Record(
         case=case,
         workload=bench.facts(case).key,
-        keep=os.environ.get("TOY_KEEP", "0") * 64,
+        keep=("0" if case.is_dense else os.environ.get("TOY_KEEP", "0")) * 64,
         components=counts,
         quality={name: Measurement(value + shift.get(name, 0), 0.1, 64) for name, value in values.items()},
         paired=paired,
