@@ -58,6 +58,13 @@ def discard(stream: TextIO | None) -> None:
         os.close(nowhere)
 
 
+def unwritable(error: OSError) -> HarnessError:
+    """Return the error for a standard output that takes nothing."""
+    return HarnessError(
+        f"the standard output cannot be written ({error.strerror}); free some space, or send the output elsewhere"
+    )
+
+
 def _flush() -> None:
     """Write buffered output now. At the end of the process, an error would get no message."""
     if sys.stdout is not None:
@@ -66,6 +73,8 @@ def _flush() -> None:
         except BrokenPipeError:
             # The work is done, and its exit code stands.
             discard(sys.stdout)
+        except OSError as error:
+            raise unwritable(error) from error
 
 
 def _failed(message: str) -> int:

@@ -50,7 +50,7 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--device", default="auto", metavar="NAME", help=DEVICES)
     parser.add_argument("--sheet", type=path, metavar="FILE", help="draw the first 48 pictures into this PNG file")
-    places.add_force(parser)
+    places.add_force(parser, "--sheet")
     parser.set_defaults(run=run)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 from safetensors import safe_open
@@ -22,6 +23,7 @@ from harness.generation import generate
 from harness.metrics import reference
 from harness.pruning import export
 from harness.report.pictures import contact_grid
+from harness.scenes import stages
 from harness.workloads.captions import read
 from pruners import METHODS
 from tests.cli.conftest import Command, run_file
@@ -157,7 +159,7 @@ def interrupting(work: Callable[..., Any]) -> Callable[..., Any]:
         (3, generate, "quantised"),
         (4, export, "calibrate"),
         (4, export, "prune"),
-        (4, export.digests, "of_file"),
+        (4, msgspec.json, "format"),
     ],
     ids=["reference", "measure-scenes", "calibrating", "pruning", "saving"],
 )
@@ -179,9 +181,7 @@ def test_ctrl_c_in_the_middle_leaves_nothing_half_written(
 def test_an_interrupted_training_is_one_message(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from harness.scenes import train
-
-    monkeypatch.setattr(train, "build", interrupting(train.build))
+    monkeypatch.setattr("harness.scenes.train.build", interrupting(stages.build))
     done = command("train-scenes", "--stage", "reader", "--minutes", "1", "--device", "cpu", "--out", tmp_path / "w")
     assert (done.code, done.err) == (130, "interrupted; the same command resumes from the last checkpoint\n")
 

@@ -30,7 +30,8 @@ HARNESS = (sys.executable, "-m", "harness")
 def shell(line: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run a line of bash, in which `prunegate` is this project's command. A pipe fails if one of its parts does."""
     start = f'set -o pipefail; prunegate() {{ {shlex.join(HARNESS)} "$@"; }}; '
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "CI": ""}
+    # As at a user's: what a process prints into a file or a pipe is buffered.
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "CI": "", "PYTHONUNBUFFERED": ""}
     command = ["bash", "-c", start + line]
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
 
@@ -87,8 +88,14 @@ def test_a_reader_that_stops_early_does_not_change_the_verdict(runs: Path, file:
 @pytest.mark.parametrize("file", ["main.json", "worse.json"])
 def test_an_output_that_cannot_be_written_is_an_error_and_no_regression(runs: Path, file: str) -> None:
     done = shell(f"prunegate compare main.json {file} > /dev/full", runs)
-    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
-    assert done.stderr.startswith("error: the standard output cannot be written (No space left on device); ")
+    full = "error: the standard output cannot be written (No space left on device); "
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and done.stderr.startswith(full)
+    # A script prints without flushing.
+    script = f"{sys.executable} {Path(__file__).parents[2] / 'tools' / 'curve.py'} {file} > /dev/full"
+    buffered = shell(script, runs)
+    assert buffered.returncode == 2 and len(buffered.stderr.splitlines()) == 1 and buffered.stderr.startswith(full)
+    unread = shell(script.replace("> /dev/full", "| true"), runs)
+    assert (unread.returncode, unread.stderr) == (0, "")
     assert shell("prunegate compare main.json gone.json 2> /dev/full", runs).returncode == 2
     assert shell("prunegate compare main.json gone.json 2>&1 | true", runs).returncode == 2
 
@@ -174,7 +181,9 @@ def test_every_input_that_is_a_folder_a_picture_or_missing_is_one_message(
         ("measure-scenes", "--weights", place),
         ("train-scenes", "--stage", "unet", "--minutes", "1", "--start", place, "--out", pictures / "trained"),
     ):
-        assert str(place) in command(*words).refused
+        refused = command(*words).refused
+        assert str(place) in refused
+        assert name == "two" or words[:2] != ("reference", "--images") or words[2] != place or "--images" in refused
     assert not out.exists() and not (pictures / "out.svg").exists()
 
 
