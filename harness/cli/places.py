@@ -66,6 +66,12 @@ def add_force(parser: argparse.ArgumentParser, option: str) -> None:
     parser.add_argument("--force", action="store_true", help=text)
 
 
+def check_force(option: str, path: Path | None, force: bool) -> None:
+    """Refuse `--force` without the option that it concerns."""
+    if force and path is None:
+        raise HarnessError(f"--force concerns {option} only; give {option} FILE, or leave --force out")
+
+
 def check(option: str, path: Path, kind: Kind, inputs: Sequence[Path], force: bool) -> None:
     """Refuse, before any work, a file that cannot be written or is not of the command's own kind.
 

@@ -78,6 +78,7 @@ def add(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Prune and save."""
     levels = _levels(options)
+    places.check_force("--save-calibration", options.save_calibration, options.force)
     if options.save_calibration is not None:
         inputs = [path for path in (options.calibration_captions,) if path is not None]
         places.check("--save-calibration", options.save_calibration, places.CALIBRATION, inputs, options.force)

@@ -99,10 +99,12 @@ class Gate:
         """
         record, bench = outcome.record, self.bench
         unwanted = record.degenerate if not self.settings.accept_degenerate else 0
-        said = self._stored(unwanted) if self.settings.update else self._said(verdicts.judge(record, self._repository))
+        facts = bench.facts(record.case)
+        update = self.settings.update
+        said = self._stored(unwanted) if update else self._said(verdicts.judge(record, self._repository, facts))
         result = Result(record, *said)
         texts = tuple(bench.workload.texts[:ACROSS])
-        told = Told(result, self._running.dense.record, bench.facts(record.case), texts)
+        told = Told(result, self._running.dense.record, facts, texts)
         self._tell(QUALITY, plain(told))
         _decide(result)
 

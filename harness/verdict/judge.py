@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from harness.facts import Stack
+from harness.facts import Stack, WorkloadFacts
 from harness.metrics import METRICS
 from harness.record import Counts, LatencyRecord, Measured, Record
 from harness.verdict.baseline import Baseline, Entry, MemoryFigure
@@ -28,6 +28,13 @@ from harness.verdict.statistics import (
 # The share of a sketch that may differ, because masks of calibrated methods change with the rounding of sums.
 MASK_TOLERANCE = 0.01
 NOT_COMPARED, NO_BASELINE = "NOT COMPARED", "NO BASELINE"
+# Field of `WorkloadFacts` → its words in a message, where the name of the field says too little.
+_FACTS = {
+    "model": "the weights or configurations of the model", "captions": "the captions", "n": "the number of captions",
+    "latent_seed": "the start noise", "scheduler": "the scheduler", "scorer": "the scorer",
+    "features": "the network of FID", "reference": "the reference pictures", "num_inference_steps": "the steps",
+    "calibration": "the captions of the calibration", "guidance_scale": "the guidance",
+}  # fmt: skip
 # The order in which verdicts are reported: the gravest first.
 _GRAVITY = (REGRESSION, UNDERPOWERED, IMPROVED)
 
@@ -72,8 +79,14 @@ def in_ci() -> bool:
     return os.environ.get("CI", "").lower() not in ("", "0", "false")
 
 
-def judge(record: Record, repository: Repository) -> Verdict:
-    """Return the verdict on one record. The first gate that objects decides."""
+def judge(record: Record, repository: Repository, workload: WorkloadFacts | None = None) -> Verdict:
+    """Return the verdict on one record. The first gate that objects decides.
+
+    Args:
+        record: The measured values.
+        repository: The stored baselines.
+        workload: The facts of the record's workload, for a message that names what differs; None: nobody knows them.
+    """
     impossible = _as_asked(record.case.requested, record.components)
     if impossible:
         return impossible
@@ -87,13 +100,9 @@ def judge(record: Record, repository: Repository) -> Verdict:
     except Damaged as error:
         return Verdict(NO_BASELINE, "baseline", str(error))
     if before is None:
-        known = ", ".join(sorted({entry.workload for entry in repository.entries(case)}))
-        return Verdict(
-            NOT_COMPARED,
-            "baseline",
-            f"this workload is {record.workload}, {file} has {known}: the model, the captions, the scorers or the "
-            f"protocol differ; store the case again with {repository.command(case.id)}",
-        )
+        stored = [repository.baselines.workloads[entry.workload] for entry in repository.entries(case)]
+        reason = _differs(file, record.workload, workload, stored)
+        return Verdict(NOT_COMPARED, "baseline", f"{reason} {repository.command(case.id)}")
     unequal, notes = _measured_alike(record, before, file, repository.command)
     if unequal:
         return unequal
@@ -101,6 +110,25 @@ def judge(record: Record, repository: Repository) -> Verdict:
     memory, note = _memory(record, before.entry)
     notes += [note] if note else []
     return verdict or memory or Verdict(PASS, "all", moved=False, note="; ".join(notes))
+
+
+def _differs(file: str, key: str, ours: WorkloadFacts | None, stored: Sequence[WorkloadFacts]) -> str:
+    """Return what differs between this run's workload and the most similar one that is stored, and what to do."""
+    if ours is None:
+        known = ", ".join(sorted({facts.key for facts in stored}))
+        return (
+            f"this workload is {key}, {file} has {known}: the model, the captions, the scorers or the protocol differ; "
+            "store the case again with"
+        )
+    changes = [
+        [name for name, value in asdict(ours).items() if value != getattr(facts, name)]
+        for facts in sorted(stored, key=lambda facts: facts.key)
+    ]
+    fewest = min(changes, key=len)
+    reason = f"{file} has this case with other facts: {', '.join(_FACTS.get(name, name) for name in fewest)}; "
+    if "model" in fewest:
+        reason += f"if this is another pipeline called {ours.target}, give it a file of its own with --baselines; else "
+    return f"{reason}store the case beside the old one with"
 
 
 def _measured_alike(record: Record, before: Baseline, file: str, command: Command) -> tuple[Verdict | None, list[str]]:

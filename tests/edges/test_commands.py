@@ -149,6 +149,9 @@ RECORD = ("cases", 0, "record")
         ((*RECORD, "quality", "clip", "value"), 1e308, "has clip 1e+308"),
         ((*RECORD, "paired", "clip", 2), 1e308, "has a value of clip that is out of range"),
         (("dense", "scenes", "quality", "drift", "se"), 1e308, "has drift"),
+        ((*RECORD, "components", "unet", "zeros"), -1, "has counts of unet that contradict each other"),
+        ((*RECORD, "degenerate"), -5, "has -5 degenerate pictures"),
+        ((*RECORD, "keep"), "zz", "has a keep mask that is not written in hexadecimal digits"),
     ],
 )
 def test_a_run_that_no_program_wrote_is_one_message(
@@ -256,6 +259,18 @@ def test_neither_reference_nor_measuring_signs_or_uses_a_damaged_model(
     assert command("reference", *how, "--out", pictures / "reference").code == 0
     assert f"{unet} has changed" in command("measure-scenes", "--captions", "64", "--device", "cpu").refused
     assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
+
+
+def test_a_weights_folder_is_compared_with_its_digests_where_it_has_some(command: Command, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(WEIGHTS, tmp_path / "weights"))
+    config = folder / "pipeline" / "unet" / "config.json"
+    config.write_text(config.read_text() + " ")
+    measure = ("measure-scenes", "--weights", folder, "--captions", "64", "--steps", "1", "--device", "cpu")
+    assert command(*measure).refused.startswith(f"{config} has changed: its SHA-256")
+    start = ("train-scenes", "--stage", "unet", "--minutes", "0.001", "--device", "cpu", "--start", folder)
+    assert command(*start, "--out", tmp_path / "out").refused.startswith(f"{config} has changed: its SHA-256")
+    (folder / "digests.json").unlink()
+    assert command(*measure).code == 0
 
 
 def test_training_does_not_write_into_the_shipped_weights(command: Command) -> None:
