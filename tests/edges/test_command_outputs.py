@@ -140,12 +140,13 @@ def test_a_full_disk_is_one_message_and_leaves_nothing(command: Command, made: P
         assert set(made.rglob("*")) == before, name
 
 
-def interrupting(work: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that is interrupted by Ctrl-C at the end of its work."""
+def interrupting(work: Callable[..., Any], number: signal.Signals = signal.SIGINT) -> Callable[..., Any]:
+    """Return a function that gets a signal at the end of its work: Ctrl-C, or another one."""
 
     def interrupted(*words: Any, **options: Any) -> Any:
         done = work(*words, **options)
-        os.kill(os.getpid(), signal.SIGINT)
+        assert signal.getsignal(number) is not signal.SIG_DFL, "this would end pytest"
+        os.kill(os.getpid(), number)
         time.sleep(5)
         return done
 
@@ -176,6 +177,15 @@ def test_ctrl_c_in_the_middle_leaves_nothing_half_written(
     if out.exists():
         with safe_open(out, "pt") as stream:
             assert "about" in stream.metadata() and [*stream.keys()]
+
+
+def test_another_process_that_ends_a_command_leaves_nothing_half_written(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(msgspec.json, "format", interrupting(msgspec.json.format, signal.SIGTERM))
+    done = command(*PRUNE, "--out", tmp_path / "out")
+    assert (done.code, done.err) == (130, "interrupted\n") and not [*tmp_path.iterdir()]
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_an_interrupted_training_is_one_message(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 
@@ -18,7 +19,8 @@ from harness.verdict.repository import Repository
 from harness.workloads.captions import first
 from tests.cli.conftest import Command, run_file
 from tests.pipelines import save_coco
-from tests.verdict.made_up import put, record
+from tests.pruning.files import files_up_to
+from tests.verdict.made_up import FIRST, OTHER, put, record
 
 
 def test_a_device_is_not_read_because_it_may_have_no_end(command: Command, tmp_path: Path) -> None:
@@ -109,3 +111,13 @@ def test_an_id_that_would_move_the_cursor_is_refused(command: Command, tmp_path:
     for words in (("compare", run, run), ("curves", run, "--out", tmp_path / "c.svg")):
         refused = command(*words).refused
         assert "is no id of a case" in refused and "\x1b" not in refused and not (tmp_path / "c.svg").exists()
+
+
+def test_a_full_disk_leaves_no_sidecar_that_no_file_names(tmp_path: Path) -> None:
+    path, long = tmp_path / "mine.json", replace(FIRST, reason="x" * 20_000)
+    put(Repository.open(path), record(), by=long).write()
+    before = {place: place.read_bytes() for place in tmp_path.rglob("*") if place.is_file()}
+    # A sidecar fits, and the baselines do not.
+    with files_up_to(20_000), pytest.raises(HarnessError, match=r"mine\.json cannot be written \(File too large\)"):
+        put(Repository.open(path), record(OTHER), by=long).write()
+    assert {place: place.read_bytes() for place in tmp_path.rglob("*") if place.is_file()} == before
