@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -63,6 +64,23 @@ def _check_within(option: str, place: Path, folder: Path) -> None:
         raise HarnessError(
             f"{option} {place}: nothing can be written to {there} ({error.strerror}); name another place"
         ) from error
+
+
+def read(path: Path, pipes: bool = True) -> bytes:
+    """Return the content of a file or a pipe. A device is not read, because its content may have no end.
+
+    Args:
+        path: The file.
+        pipes: Whether a pipe is read. Without a writer, that waits for ever.
+
+    Raises:
+        OSError: The file cannot be read, or is a device or an unwanted pipe.
+    """
+    if path.is_char_device() or path.is_block_device():
+        raise OSError(errno.EINVAL, "it is a device", str(path))
+    if path.is_fifo() and not pipes:
+        raise OSError(errno.EINVAL, "it is a pipe", str(path))
+    return path.read_bytes()
 
 
 def write(path: Path, content: str | bytes) -> None:

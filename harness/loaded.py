@@ -1,12 +1,13 @@
-"""Checks of weights that were just loaded: every tensor of the network has one in the files, and all are finite."""
+"""Reads weights, and checks what was just loaded: every tensor of the network has one in the files, all are finite."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, reason
 
 if TYPE_CHECKING:
     import torch
@@ -88,3 +89,25 @@ def check_finite(modules: Mapping[str, torch.nn.Module], what: str, advice: str 
 
 def _is_checked(tensor: torch.Tensor) -> bool:
     return tensor.is_floating_point() and tensor.numel() > 0
+
+
+def unpickled(path: Path, device: torch.device | str = "cpu") -> Any:
+    """Return what `torch.save` wrote: tensors and plain values. A file that holds anything else runs no code.
+
+    Args:
+        path: The file.
+        device: Where the tensors go.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: The file holds anything else, or nonsense.
+    """
+    import torch
+
+    try:
+        return torch.load(path, device, weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:
+        # On nonsense, the unpickler fails with errors of any kind.
+        raise ValueError(reason(error)) from error

@@ -97,7 +97,7 @@ def read(path: Path) -> Results:
     # The message names no path to write to: the file may be something that its user needs.
     measure = "make one with `pytest benchmarks --json FILE`"
     try:
-        content = msgspec.json.decode(path.read_bytes())
+        content = msgspec.json.decode(files.read(path))
         results = _from_benchmarks(content) if "benchmarks" in content else msgspec.convert(content, Results)
     except HarnessError as error:
         raise HarnessError(
@@ -114,6 +114,8 @@ def read(path: Path) -> Results:
         raise HarnessError(f"{path} holds no quality case; {measure}")
     for record in (*(result.record for result in results.cases), *results.dense.values()):
         fault = _fault(record)
+        if not record.case.id.isprintable():
+            raise HarnessError(f"{path} is damaged: {record.case.id!r} is no id of a case; {measure}")
         if fault:
             raise HarnessError(f"{path} is damaged: the case {record.case.id} has {fault}; {measure}")
     return results
@@ -124,6 +126,13 @@ def _fault(record: Record) -> str:
     for component in record.case.components:
         if component not in record.components:
             return f"no counts of {component}"
+    for component, counts in record.components.items():
+        if not 0 <= counts.zeros <= counts.targeted <= counts.parameters:
+            return f"counts of {component} that contradict each other"
+    if record.degenerate < 0:
+        return f"{record.degenerate} degenerate pictures"
+    if not set(record.keep) <= set("0123456789abcdef"):
+        return "a keep mask that is not written in hexadecimal digits"
     for name, figure in record.quality.items():
         if figure.se < 0 or figure.n < 1 or max(abs(figure.value), figure.se) > LARGEST:
             return f"{name} {figure.value} ± {figure.se}, n = {figure.n}"

@@ -93,6 +93,26 @@ def test_the_number_of_cases_is_the_matrix_s(tier: str, pattern: str) -> None:
     assert int(stated[1]) == len(quality_cases("scenes", BOTH, tier))
 
 
+def test_the_first_screen_explains_the_output_and_what_pass_means() -> None:
+    first = " ".join(" ".join(readme().splitlines()[:45]).split())
+    for words in (
+        "**PASS means: the figures did not change**",
+        "It does not mean that the pictures are good.",
+        "Whether quality *holds* is another question",
+        "`zeros` (share of zero weights in the pruned layers), `s` (seconds of generating)",
+        "They do not rank methods: random pruning can have a better FID than dense there.",
+    ):
+        assert words in first, words
+    # The row of the output that passes and is useless is named.
+    assert "The row 0.90 passes, and its pictures are useless." in first
+
+
+def test_the_extra_is_installed_from_the_clone() -> None:
+    """The project is on no package index."""
+    told = [page.read_text(encoding="utf-8") for page in PAGES]
+    assert not any("prunegate[" in text for text in told) and any("pip install -e '.[vision]'" in text for text in told)
+
+
 def test_the_readme_is_short() -> None:
     assert len(readme().splitlines()) <= LINES
 

@@ -31,7 +31,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--out", type=path, required=True, metavar="FILE", help="the file to write, such as subset.json"
     )
-    places.add_force(parser)
+    places.add_force(parser, "--out")
     parser.set_defaults(run=run)
 
 

@@ -29,7 +29,7 @@ def add(commands: Commands) -> None:
         "--metrics", metavar="A,B", help="draw these metrics, in this order (default: all metrics of the run)"
     )
     parser.add_argument("--out", type=path, required=True, metavar="FILE", help="the SVG file to write")
-    places.add_force(parser)
+    places.add_force(parser, "--out")
     parser.set_defaults(run=run)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TextIO
 
 from harness.errors import HarnessError
@@ -23,16 +25,17 @@ def guarded(work: Callable[[], int]) -> int:
 
     Returns:
         The exit code of the work. `ERROR` for an error, which prints one line on standard error, and for a fault of the
-        program, which prints its traceback. `INTERRUPTED` for Ctrl-C.
+        program, which prints its traceback. `INTERRUPTED` for Ctrl-C, and where another process ends the command.
     """
     for stream in (sys.stdout, sys.stderr):
         # A console that cannot show "±" shows its code instead of failing.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        code = work()
-        _flush()
-        return code
+        with _ended_as_by_ctrl_c():
+            code = work()
+            _flush()
+            return code
     except BrokenPipeError:
         return _failed("nobody reads the output of this command any more; run the command without the pipe")
     except (HarnessError, OSError) as error:
@@ -50,12 +53,33 @@ def guarded(work: Callable[[], int]) -> int:
         _settle()
 
 
+@contextmanager
+def _ended_as_by_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM raise KeyboardInterrupt, so that partial files are removed. A handler of somebody else's stays."""
+    ours = threading.current_thread() is threading.main_thread()
+    if not ours or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def discard(stream: TextIO | None) -> None:
     """Discard everything that is still written to a stream, because its reader has ended or its disk is full."""
     with suppress(OSError, AttributeError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())  # type: ignore[union-attr]
         os.close(nowhere)
+
+
+def unwritable(error: OSError) -> HarnessError:
+    """Return the error for a standard output that takes nothing."""
+    return HarnessError(
+        f"the standard output cannot be written ({error.strerror}); free some space, or send the output elsewhere"
+    )
 
 
 def _flush() -> None:
@@ -66,6 +90,8 @@ def _flush() -> None:
         except BrokenPipeError:
             # The work is done, and its exit code stands.
             discard(sys.stdout)
+        except OSError as error:
+            raise unwritable(error) from error
 
 
 def _failed(message: str) -> int:

@@ -50,12 +50,13 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--device", default="auto", metavar="NAME", help=DEVICES)
     parser.add_argument("--sheet", type=path, metavar="FILE", help="draw the first 48 pictures into this PNG file")
-    places.add_force(parser)
+    places.add_force(parser, "--sheet")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the table."""
+    places.check_force("--sheet", options.sheet, options.force)
     if options.sheet is not None:
         places.check("--sheet", options.sheet, places.SHEET, [], options.force)
     if options.steps is not None and not 1 <= options.steps <= _MOST_STEPS:
@@ -95,7 +96,7 @@ def table(options: argparse.Namespace) -> Iterator[str]:
     from harness.report.pictures import contact_grid
     from harness.report.terminal import figure
     from harness.scenes.captions import held_out
-    from harness.scenes.weights import WEIGHTS, verified
+    from harness.scenes.weights import WEIGHTS, unchanged, verified
     from harness.targets.scenes import from_folder
     from harness.targets.target import choose_device
 
@@ -105,6 +106,8 @@ def table(options: argparse.Namespace) -> Iterator[str]:
         raise HarnessError(f"--captions {options.captions} is out of range; give {_BATCH} to {len(known)}")
     if options.weights is None:
         verified()
+    else:
+        unchanged(folder, ())
     shown = _Shown.of(known[: options.captions])
     scorer = ScenesScorer(folder / "judges", device)
     reference = read(folder / "reference" / "reference.safetensors", scorer.digest).frechet

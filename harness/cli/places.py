@@ -60,11 +60,16 @@ REFERENCE = Kind(
 CALIBRATION = Kind("a file of --save-calibration", lambda path: _statistics(path, "about"), "statistics.safetensors")
 
 
-def add_force(parser: argparse.ArgumentParser) -> None:
-    """Declare `--force`."""
-    parser.add_argument(
-        "--force", action="store_true", help="write over a file of another kind, or over a file that the command reads"
-    )
+def add_force(parser: argparse.ArgumentParser, option: str) -> None:
+    """Declare `--force`, which concerns the option that names the file to write."""
+    text = f"let {option} write over a file of another kind, or over a file that the command reads"
+    parser.add_argument("--force", action="store_true", help=text)
+
+
+def check_force(option: str, path: Path | None, force: bool) -> None:
+    """Refuse `--force` without the option that it concerns."""
+    if force and path is None:
+        raise HarnessError(f"--force concerns {option} only; give {option} FILE, or leave --force out")
 
 
 def check(option: str, path: Path, kind: Kind, inputs: Sequence[Path], force: bool) -> None:

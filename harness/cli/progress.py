@@ -6,8 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from harness.cli.errors import discard
-from harness.errors import HarnessError
+from harness.cli.errors import discard, unwritable
 
 
 @contextmanager
@@ -31,6 +30,4 @@ def say(text: str) -> None:
     except BrokenPipeError:
         discard(sys.stdout)
     except OSError as error:
-        raise HarnessError(
-            f"the standard output cannot be written ({error.strerror}); free some space, or send the output elsewhere"
-        ) from error
+        raise unwritable(error) from error

@@ -43,7 +43,11 @@ def add(commands: Commands) -> None:
     parser.add_argument("--method", required=True, metavar="M", help=methods)
     for component in COMPONENTS:
         parser.add_argument(
-            _option(component), metavar="S", nargs="?", const="", help="share of its weights to prune, from 0 to 1"
+            _option(component),
+            metavar="S",
+            nargs="?",
+            const="",
+            help=f"prune this share of the {component}'s weights, from 0 to 1 (default: none)",
         )
     parser.add_argument(
         "--layers", default="linear", choices=LAYERS, help="linear layers (default), or all: also convolutions"
@@ -67,13 +71,14 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--out", required=True, type=path, metavar="DIR", help="the folder to make for the pruned pipeline"
     )
-    places.add_force(parser)
+    places.add_force(parser, "--save-calibration")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Prune and save."""
     levels = _levels(options)
+    places.check_force("--save-calibration", options.save_calibration, options.force)
     if options.save_calibration is not None:
         inputs = [path for path in (options.calibration_captions,) if path is not None]
         places.check("--save-calibration", options.save_calibration, places.CALIBRATION, inputs, options.force)

@@ -40,7 +40,7 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--device", default="auto", metavar="NAME", help=DEVICES)
     parser.add_argument("--out", type=path, required=True, metavar="FILE", help="the safetensors file to write")
-    places.add_force(parser)
+    places.add_force(parser, "--out")
     parser.set_defaults(run=run)
 
 

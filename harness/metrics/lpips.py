@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError, install, reason
+from harness.loaded import check_finite, unpickled
 from harness.metrics.metric import Metric, Sample, Values
 from harness.metrics.pairs import compared
 from harness.metrics.weight_files import downloaded
@@ -32,7 +32,8 @@ def network(device: str) -> Callable[[Tensor, Tensor], Tensor]:
         `[n]` on the CPU.
 
     Raises:
-        HarnessError: torchvision cannot be imported, or the weights of AlexNet cannot be downloaded or read.
+        HarnessError: torchvision cannot be imported, or the weights of AlexNet cannot be downloaded or read, or are not
+            finite.
     """
     try:
         from torchvision.models import AlexNet_Weights
@@ -53,7 +54,6 @@ def network(device: str) -> Callable[[Tensor, Tensor], Tensor]:
 
 def _load(url: str) -> Any:
     """Return torchmetrics' network with the AlexNet weights of a URL. Raises HarnessError as `network` does."""
-    import torch
     from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
     path = downloaded(
@@ -65,13 +65,15 @@ def _load(url: str) -> Any:
     )
     try:
         # torchvision unpickles its file and would run code in it. A file that `weights_only` reads can run nothing.
-        torch.load(path, "cpu", weights_only=True)
-        return LearnedPerceptualImagePatchSimilarity(net_type="alex", reduction="none", normalize=True)
-    except (OSError, RuntimeError, TypeError, UnpicklingError) as error:
+        unpickled(path)
+        net = LearnedPerceptualImagePatchSimilarity(net_type="alex", reduction="none", normalize=True)
+    except (OSError, RuntimeError, TypeError, ValueError) as error:
         raise HarnessError(
             f"--metrics lpips: {path} does not hold AlexNet's weights ({reason(error)}); remove the file, and the next "
             "run downloads it again"
         ) from error
+    check_finite({"": net}, f"--metrics lpips: {path}", "remove the file, and the next run downloads it again")
+    return net
 
 
 def measure(sample: Sample) -> Values:

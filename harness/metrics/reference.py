@@ -164,6 +164,8 @@ def open_pictures(paths: Iterable[Path]) -> list[Tensor]:
     images = []
     for path in paths:
         try:
+            if not path.is_file():
+                raise ValueError("it is no ordinary file")
             with warnings.catch_warnings():
                 # Pillow warns of pictures with many pixels, and refuses those with twice as many.
                 warnings.simplefilter("ignore", Image.DecompressionBombWarning)

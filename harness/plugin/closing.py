@@ -114,6 +114,20 @@ def _update(settings: Settings, collected: Collected, status: int | pytest.ExitC
         yield f"\nbaselines stored in {_relative(path)}:"
         for line in before.described(cases, latencies):
             yield f"  {line}"
+        for line in _namesakes(before, collected):
+            yield f"  {line}"
+
+
+def _namesakes(before: Repository, collected: Collected) -> Iterator[str]:
+    """Yield a line for each target of which the file has baselines of other weights too. Ids do not tell them apart."""
+    ours: dict[str, set[str]] = {}
+    for facts in collected.facts.values():
+        ours.setdefault(facts.target, set()).add(facts.model)
+    for target, models in ours.items():
+        if {facts.model for facts in before.baselines.workloads.values() if facts.target == target} - models:
+            line = f"the file also has baselines of other weights called {target}. They stay"
+            line += ", but latencies of the same cases are replaced" if collected.latency_records else ""
+            yield f"{line}. To keep two pipelines of one name apart, give each a file with --baselines"
 
 
 def _candidates(settings: Settings, red: Sequence[Record], collected: Collected) -> Iterator[str]:

@@ -111,7 +111,7 @@ class Gate:
         if self.settings.update:
             return Result(record, *self._stored(record.degenerate if not self.settings.accept_degenerate else 0))
         dense, rules = self._running.dense.record, self.settings.rules
-        verdict = verdicts.judge(record, self._repository, dense, rules)
+        verdict = verdicts.judge(record, self._repository, dense, rules, self.bench.facts(record.case))
         return Result(record, *self._said(verdict), by_effect=verdict.by_effect)
 
     def judge_latency(self, case: Case, ratio: Measurement) -> None:

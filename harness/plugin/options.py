@@ -122,6 +122,9 @@ def parse(option: argparse.Namespace, root: Path) -> Settings:
         return _settings(option, root)
     except HarnessError as error:
         raise pytest.UsageError(str(error)) from error
+    except OSError as error:
+        # Such as a name that is too long for the file system.
+        raise pytest.UsageError(f"{str(error.filename)[:80]}: {error.strerror}; give another name") from error
 
 
 def _settings(option: argparse.Namespace, root: Path) -> Settings:
@@ -151,6 +154,7 @@ def _settings(option: argparse.Namespace, root: Path) -> Settings:
         store=_absolute(option.store),
         json=_absolute(option.json),
         benchmark_json=_absolute(getattr(option, "benchmark_json", None)),
+        junit=_junit(option),
         root=root.absolute(),
         baselines=_absolute(option.baselines),
         update=option.update_baselines,
@@ -185,6 +189,11 @@ def _tolerances(text: str | None) -> dict[str, float]:
                 f"--effect-tolerance {part}: {number!r} is no positive number; give one, such as {name}=1.5"
             )
     return given
+
+
+def _junit(option: argparse.Namespace) -> Path | None:
+    given = getattr(option, "xmlpath", None)
+    return None if given is None else Path(given).absolute()
 
 
 def _metrics(text: str | None) -> tuple[str, ...]:

@@ -16,6 +16,8 @@ from harness.results import LatencyResult, Result, Results
 QUALITY = "prunegate"
 LATENCY = "prunegate-latency"
 LINE = "prunegate-line"
+# Why a worker of xdist cannot measure anything. The controlling process then ends the run.
+UNUSABLE = "prunegate-unusable"
 
 
 @dataclass(frozen=True)

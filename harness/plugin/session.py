@@ -13,7 +13,7 @@ from harness.components import SELECTIONS
 from harness.errors import HarnessError
 from harness.plugin import closing, commands, places, summary
 from harness.plugin.gate import Gate
-from harness.plugin.results import Collected, speaks
+from harness.plugin.results import UNUSABLE, Collected, speaks
 from harness.plugin.running import Targets
 from harness.plugin.settings import Settings
 from harness.plugin.terminal import Terminal
@@ -167,6 +167,7 @@ class Session:
             running = self._targets.get(target, [case for case in planned if case.target == target])
         except HarnessError as error:
             if self._is_worker:
+                item.user_properties.append((UNUSABLE, str(error)))
                 raise
             pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
         case = _case(item)
@@ -213,9 +214,15 @@ class Session:
             yield
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Collect the result of a report and print its line. Under xdist the controlling process does so."""
+        """Collect the result of a report and print its line. Under xdist the controlling process does so.
+
+        It ends the run where a worker cannot load the target, because all other cases would fail with it.
+        """
         if self._is_worker:
             return
+        for name, text in report.user_properties:
+            if name == UNUSABLE:
+                pytest.exit(str(text), returncode=pytest.ExitCode.USAGE_ERROR)
         lines = self._collected.add(report)
         for line in [*(self._introduction() if lines else []), *lines]:
             self._terminal.line(line)

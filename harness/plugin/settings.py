@@ -57,6 +57,8 @@ class Settings:
     """The file for all results, None: none is written."""
     benchmark_json: Path | None
     """The file that pytest-benchmark writes, None: none is written."""
+    junit: Path | None
+    """The file that pytest writes for `--junitxml`, None: none is written."""
     root: Path
     """The folder of pytest's configuration, where baselines files lie."""
     baselines: Path | None

@@ -176,8 +176,13 @@ def rounding(target: Target, case: Case) -> dict[str, float]:
         if isinstance(level, Pattern):
             missed[component] = 0.0
             continue
-        weights = [matrix(layer) for layer in prunable(target.components[component], case.layers).values()]
         kind = METHODS[case.methods[component]].group
-        groups = [{"layer": 1, "row": w.shape[0], "block": -(-w.shape[1] // 128)}[kind] for w in weights]
-        missed[component] = 0.5 * sum(groups) / sum(w.numel() for w in weights)
+        groups = total = 0
+        for layer in prunable(target.components[component], case.layers).values():
+            rows, inputs = matrix(layer).shape
+            # A grouped convolution has the blocks of every group of channels.
+            blocks_of = getattr(layer, "groups", 1) * -(-inputs // 128)
+            groups += {"layer": 1, "row": rows, "block": blocks_of}[kind]
+            total += rows * inputs
+        missed[component] = 0.5 * groups / total
     return missed

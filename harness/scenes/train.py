@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import pickle
 import shutil
 import sys
 import time
@@ -16,6 +15,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from harness.errors import HarnessError, reason, unknown
+from harness.loaded import unpickled
 from harness.scenes.models import PRESETS
 from harness.scenes.stage import Stage
 from harness.scenes.stages import build
@@ -137,12 +137,12 @@ def train(
     step, spent = 0, 0.0
     if checkpoint.exists():
         try:
-            state = torch.load(checkpoint, map_location=where, weights_only=True)
+            state = unpickled(checkpoint, where)
             model.load_state_dict(state["model"])
             average.load_state_dict(state["average"])
             optimizer.load_state_dict(state["optimizer"])
             step, spent = int(state["step"]), float(state["seconds"])
-        except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
+        except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
             raise HarnessError(
                 f"{checkpoint} is damaged, or is of another preset than --preset {preset} ({reason(error)}); move the "
                 f"file away to train {name} from scratch, or choose another --out"

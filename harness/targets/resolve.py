@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from harness.components import BOTH
-from harness.errors import HarnessError, unknown
+from harness.errors import HarnessError, reason, unknown
 from harness.loaded import check_finite
 from harness.targets import TARGETS, layout
 from harness.targets.spec import TargetSpec
@@ -87,6 +87,14 @@ def _kind(name: str) -> Literal["built", "folder", "hub"]:
         return "built"
     if not name.strip():
         raise HarnessError(f"the target's name is empty; use one of {', '.join(TARGETS)}, a folder or a Hub id")
+    try:
+        Path(name).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError) as error:
+        raise HarnessError(
+            f"the target {name[:80]} cannot be used ({reason(error)[:80]}); give another name"
+        ) from error
     if Path(name).is_dir():
         return "folder"
     owner, slash, model = name.partition("/")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 
-from harness.facts import Stack
+from harness.facts import Stack, WorkloadFacts
 from harness.metrics import METRICS
 from harness.record import LatencyRecord, Record
 from harness.targets.resolve import EMBEDDED
@@ -20,6 +21,13 @@ from harness.verdict.verdict import NO_BASELINE, NOT_COMPARED, Verdict
 
 STRICT = Rules()
 FLOORS = "tolerances are floors: nobody has measured how far figures of this model vary; add --calibrate-noise 6 once"
+# Field of `WorkloadFacts` → its words in a message, where the name of the field says too little.
+_FACTS = {
+    "model": "the weights or configurations of the model", "captions": "the captions", "n": "the number of captions",
+    "latent_seed": "the start noise", "scheduler": "the scheduler", "scorer": "the scorer",
+    "features": "the network of FID", "reference": "the reference pictures", "num_inference_steps": "the steps",
+    "calibration": "the captions of the calibration", "guidance_scale": "the guidance",
+}  # fmt: skip
 
 
 def in_ci() -> bool:
@@ -27,7 +35,13 @@ def in_ci() -> bool:
     return os.environ.get("CI", "").lower() not in ("", "0", "false")
 
 
-def judge(record: Record, repository: Repository, dense: Record | None = None, rules: Rules = STRICT) -> Verdict:
+def judge(
+    record: Record,
+    repository: Repository,
+    dense: Record | None = None,
+    rules: Rules = STRICT,
+    workload: WorkloadFacts | None = None,
+) -> Verdict:
     """Return the verdict on one record. The first gate that objects decides.
 
     Args:
@@ -36,11 +50,12 @@ def judge(record: Record, repository: Repository, dense: Record | None = None, r
         dense: The dense model of the same run. It shows whether another stack moves figures. None: nobody knows, and
             figures must be those of the baseline.
         rules: How the run wants its cases to be judged.
+        workload: The facts of the record's workload, for a message that names what differs; None: nobody knows them.
     """
     impossible = as_asked(record.case.requested, record.components)
     if impossible:
         return impossible
-    before = _baseline(record, repository)
+    before = _baseline(record, repository, workload)
     if isinstance(before, Verdict):
         return before
     unequal, notes = _measured_alike(record, before, repository.path.name, repository.command)
@@ -63,7 +78,7 @@ def judge(record: Record, repository: Repository, dense: Record | None = None, r
     return verdict if against is None else replace(verdict, by_effect=True, note="; ".join([against.sentence, *notes]))
 
 
-def _baseline(record: Record, repository: Repository) -> Baseline | Verdict:
+def _baseline(record: Record, repository: Repository, workload: WorkloadFacts | None) -> Baseline | Verdict:
     """Return the baseline of a record, or the verdict where there is none to compare with."""
     case, file = record.case, repository.path.name
     if not repository.entries(case):
@@ -76,13 +91,9 @@ def _baseline(record: Record, repository: Repository) -> Baseline | Verdict:
         return Verdict(NO_BASELINE, "baseline", str(error))
     if before is not None:
         return before
-    known = ", ".join(sorted({entry.workload for entry in repository.entries(case)}))
-    return Verdict(
-        NOT_COMPARED,
-        "baseline",
-        f"this workload is {record.workload}, {file} has {known}: the model, the captions, the scorers or the "
-        f"protocol differ; store the case again with {repository.command(case.id)}",
-    )
+    stored = [repository.baselines.workloads[entry.workload] for entry in repository.entries(case)]
+    reason = _differs(file, record.workload, workload, stored)
+    return Verdict(NOT_COMPARED, "baseline", f"{reason} {repository.command(case.id)}")
 
 
 def _anchor(
@@ -97,6 +108,25 @@ def _anchor(
         # The verdict on the dense model says so.
         return None
     return anchor(dense, stored, rules, record.case.moves_weights) if stored is not None else None
+
+
+def _differs(file: str, key: str, ours: WorkloadFacts | None, stored: Sequence[WorkloadFacts]) -> str:
+    """Return what differs between this run's workload and the most similar one that is stored, and what to do."""
+    if ours is None:
+        known = ", ".join(sorted({facts.key for facts in stored}))
+        return (
+            f"this workload is {key}, {file} has {known}: the model, the captions, the scorers or the protocol differ; "
+            "store the case again with"
+        )
+    changes = [
+        [name for name, value in asdict(ours).items() if value != getattr(facts, name)]
+        for facts in sorted(stored, key=lambda facts: facts.key)
+    ]
+    fewest = min(changes, key=len)
+    reason = f"{file} has this case with other facts: {', '.join(_FACTS.get(name, name) for name in fewest)}; "
+    if "model" in fewest:
+        reason += f"if this is another pipeline called {ours.target}, give it a file of its own with --baselines; else "
+    return f"{reason}store the case beside the old one with"
 
 
 def _measured_alike(record: Record, before: Baseline, file: str, command: Command) -> tuple[Verdict | None, list[str]]:

@@ -63,7 +63,7 @@ class Repository:
         _check_name(path)
         mend = f"Restore it with `git checkout -- {_shown(path)}`, or move it away and run {command('')}"
         try:
-            return Repository(path, layout.parse(path.read_text(encoding="utf-8")), command=command)
+            return Repository(path, layout.parse(files.read(path, pipes=False).decode()), command=command)
         except FileNotFoundError:
             return Repository(path, command=command)
         except IsADirectoryError as error:
@@ -106,7 +106,7 @@ class Repository:
         place = sidecar.folder_of(self.path) / name
         mend = f"Restore it with `git checkout -- {_shown(place)}`, or store the case again: {self.command(case.id)}"
         try:
-            content = self.sidecars[name] if name in self.sidecars else place.read_bytes()
+            content = self.sidecars[name] if name in self.sidecars else files.read(place, pipes=False)
             return sidecar.decoded(content, case, entry, self.baselines.stacks[entry.stack])
         except OSError as error:
             raise Damaged(f"{place} cannot be read ({error.strerror or error}). {mend}") from error
@@ -251,9 +251,16 @@ class Repository:
             except ValueError as error:
                 raise HarnessError(f"{target} stays as it was: what was measured cannot be stored ({error})") from error
             folder, named = sidecar.folder_of(target), sidecar.names(after)
-            for name in sorted(named):
-                self._put(name, folder)
-            files.write(target, text)
+            new = [name for name in sorted(named) if not (folder / name).exists()]
+            try:
+                for name in sorted(named):
+                    self._put(name, folder)
+                files.write(target, text)
+            except HarnessError:
+                for name in new:
+                    with suppress(OSError):
+                        (folder / name).unlink()
+                raise
             for name in sorted(sidecar.names(before) - named):
                 # A file that stays behind does no harm.
                 with suppress(OSError):

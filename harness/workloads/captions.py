@@ -43,7 +43,7 @@ def read(path: Path) -> list[Caption]:
     """
     try:
         # Editors of Windows put a mark in front of the text, which is part of no caption.
-        text = path.read_text(encoding="utf-8-sig")
+        text = files.read(path).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise HarnessError(f"{path} cannot be read ({error}); give another file of captions") from error
     try:
@@ -161,7 +161,7 @@ def read_subset(path: Path) -> tuple[list[tuple[str, str]], str]:
         HarnessError: The file is missing or was not written by `write_subset`.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(files.read(path).decode())
         return [(str(own), str(image)) for own, image in content["captions"]], str(content["digest"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise HarnessError(

@@ -37,6 +37,25 @@ def test_a_red_line_holds_a_command_that_mends_the_case(project: pytest.Pytester
     assert project.runpytest_subprocess(*options).ret == pytest.ExitCode.OK
 
 
+def test_a_case_that_is_not_compared_advises_the_user_s_command_too(
+    stored: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOY_WORKLOAD", "other")
+    options = ("--tier=smoke", "--report", "my report", "-k", "magnitude and 0.20")
+    done = stored.runpytest_subprocess(*options)
+    (red,) = [line for line in done.stdout.lines if line.startswith("NOT COMPARED (baseline): ")]
+    assert "baselines.json has this case with other facts: the scorer, the network of FID; store the case " in red
+    command = red.split("`")[1]
+    storing = ["--update-baselines", "--baseline-reason", "why"]
+    assert shlex.split(command)[-8:] == ["--tier=smoke", "--report", "my report", "-k", MAGNITUDE, *storing]
+    pasted = subprocess.run(command, shell=True, cwd=stored.path, capture_output=True, text=True, check=False)
+    assert pasted.returncode == 0, pasted.stdout + pasted.stderr
+    # The case keeps both entries: each workload is green.
+    assert stored.runpytest_subprocess(*options).ret == pytest.ExitCode.OK
+    monkeypatch.delenv("TOY_WORKLOAD")
+    assert stored.runpytest_subprocess(*options).ret == pytest.ExitCode.OK
+
+
 def said(measured: Record, facts: WorkloadFacts = FACTS) -> str:
     """Return what is said of a record against a baseline, where the command to store it is a word of its own."""
     repository = replace(

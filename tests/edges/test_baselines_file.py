@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,8 @@ import pytest
 
 from harness import files
 from harness.errors import HarnessError
+from harness.plugin import places
+from harness.plugin.session import of
 from harness.report.groups import groups
 from harness.report.page import page
 from harness.report.terminal import case_line, tables
@@ -107,6 +110,56 @@ def test_results_never_replace_a_file_of_another_kind(stored: pytest.Pytester, o
     done = stored.runpytest_subprocess(f"{option}={name}")
     assert done.ret == pytest.ExitCode.USAGE_ERROR and (stored.path / name).read_bytes() == before
     assert f"{name} exists and holds no results of a run; name another file" in done.stderr.str()
+
+
+@pytest.mark.parametrize("option", ["--json", "--benchmark-json"])
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("baselines.json", "is a place of the baselines of scenes"),
+        ("link.json", "is a place of the baselines of scenes"),
+        ("baselines", "is a place of the baselines of scenes"),
+        ("baselines/run.json", "is a place of the baselines of scenes"),
+        ("prunegate-report/index.html", "is a name for files of the report"),
+        ("prunegate-report/rows/a.png", "is a name for files of the report"),
+        ("prunegate-report/baselines.candidate.json", "is a name for files of the report"),
+        ("prunegate-report/run.json", ""),
+        ("run.txt", ""),
+    ],
+)
+def test_results_have_no_place_where_the_run_writes_something_else(
+    pytester: pytest.Pytester, option: str, name: str, said: str
+) -> None:
+    """The files do not exist yet: a run would write them one after the other."""
+    (pytester.path / "link.json").symlink_to("baselines.json")
+    common = ("-c", os.devnull, f"--rootdir={pytester.path}", "-p", "harness.plugin")
+    settings = of(pytester.parseconfigure(*common, f"{option}={name}")).settings
+    if not said:
+        places.check(settings, ["scenes"])
+        return
+    with pytest.raises(HarnessError, match=f"{option} .*{name} {said}"):
+        places.check(settings, ["scenes"])
+    assert not (pytester.path / name).exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--json=a.json", "--junitxml=a.json"], "--json and --junitxml both name"),
+        (["--benchmark-json=a.json", "--junitxml=./a.json"], "--benchmark-json and --junitxml both name"),
+        (["--junitxml=baselines.json"], "--junitxml .* is a place of the baselines of scenes"),
+        (["--images=baselines"], "--images .* is a place of the baselines of scenes"),
+        (["--store=baselines/store"], "--store .* is a place of the baselines of scenes"),
+        (["--report=baselines"], "--report .* is a place of the baselines of scenes"),
+    ],
+)
+def test_two_options_that_would_write_in_one_place_are_refused(
+    pytester: pytest.Pytester, options: list[str], said: str
+) -> None:
+    common = ("-c", os.devnull, f"--rootdir={pytester.path}", "-p", "harness.plugin")
+    with pytest.raises(HarnessError, match=said):
+        places.check(of(pytester.parseconfigure(*common, *options)).settings, ["scenes"])
+    assert not [path for path in pytester.path.iterdir() if path.suffix]
 
 
 def test_results_replace_older_results_and_empty_files(stored: pytest.Pytester) -> None:
@@ -205,3 +258,21 @@ def test_a_claim_sees_a_damaged_case_as_one_without_baseline(stored: pytest.Pyte
     done = stored.runpytest_subprocess()
     done.assert_outcomes(passed=1)
     assert "not all are stored" in done.stdout.lines
+
+
+def test_two_pipelines_of_one_name_keep_their_entries_and_the_message_says_so(
+    stored: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOY_MODEL", "another")
+    only = ("-k", MAGNITUDE)
+    done = stored.runpytest_subprocess(*only)
+    (red,) = [line for line in done.stdout.lines if line.startswith("NOT COMPARED (baseline): ")]
+    assert "with other facts: the weights or configurations of the model; if this is another pipeline called" in red
+    assert "scenes, give it a file of its own with --baselines; else store the case beside the old one with" in red
+    done = stored.runpytest_subprocess(*only, *UPDATE)
+    done.stdout.fnmatch_lines(
+        ["  the file also has baselines of other weights called scenes. They stay. To keep two *"]
+    )
+    for model in ("another", "model"):
+        monkeypatch.setenv("TOY_MODEL", model)
+        assert stored.runpytest_subprocess(*only).ret == pytest.ExitCode.OK

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 from safetensors import safe_open
@@ -22,6 +23,7 @@ from harness.generation import generate
 from harness.metrics import reference
 from harness.pruning import export
 from harness.report.pictures import contact_grid
+from harness.scenes import stages
 from harness.workloads.captions import read
 from pruners import METHODS
 from tests.cli.conftest import Command, run_file
@@ -138,12 +140,13 @@ def test_a_full_disk_is_one_message_and_leaves_nothing(command: Command, made: P
         assert set(made.rglob("*")) == before, name
 
 
-def interrupting(work: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that is interrupted by Ctrl-C at the end of its work."""
+def interrupting(work: Callable[..., Any], number: signal.Signals = signal.SIGINT) -> Callable[..., Any]:
+    """Return a function that gets a signal at the end of its work: Ctrl-C, or another one."""
 
     def interrupted(*words: Any, **options: Any) -> Any:
         done = work(*words, **options)
-        os.kill(os.getpid(), signal.SIGINT)
+        assert signal.getsignal(number) is not signal.SIG_DFL, "this would end pytest"
+        os.kill(os.getpid(), number)
         time.sleep(5)
         return done
 
@@ -157,7 +160,7 @@ def interrupting(work: Callable[..., Any]) -> Callable[..., Any]:
         (3, generate, "quantised"),
         (4, export, "calibrate"),
         (4, export, "prune"),
-        (4, export.digests, "of_file"),
+        (4, msgspec.json, "format"),
     ],
     ids=["reference", "measure-scenes", "calibrating", "pruning", "saving"],
 )
@@ -176,12 +179,19 @@ def test_ctrl_c_in_the_middle_leaves_nothing_half_written(
             assert "about" in stream.metadata() and [*stream.keys()]
 
 
+def test_another_process_that_ends_a_command_leaves_nothing_half_written(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(msgspec.json, "format", interrupting(msgspec.json.format, signal.SIGTERM))
+    done = command(*PRUNE, "--out", tmp_path / "out")
+    assert (done.code, done.err) == (130, "interrupted\n") and not [*tmp_path.iterdir()]
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
 def test_an_interrupted_training_is_one_message(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from harness.scenes import train
-
-    monkeypatch.setattr(train, "build", interrupting(train.build))
+    monkeypatch.setattr("harness.scenes.train.build", interrupting(stages.build))
     done = command("train-scenes", "--stage", "reader", "--minutes", "1", "--device", "cpu", "--out", tmp_path / "w")
     assert (done.code, done.err) == (130, "interrupted; the same command resumes from the last checkpoint\n")
 

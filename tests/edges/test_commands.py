@@ -30,7 +30,8 @@ HARNESS = (sys.executable, "-m", "harness")
 def shell(line: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run a line of bash, in which `prunegate` is this project's command. A pipe fails if one of its parts does."""
     start = f'set -o pipefail; prunegate() {{ {shlex.join(HARNESS)} "$@"; }}; '
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "CI": ""}
+    # As at a user's: what a process prints into a file or a pipe is buffered.
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "CI": "", "PYTHONUNBUFFERED": ""}
     command = ["bash", "-c", start + line]
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
 
@@ -87,8 +88,14 @@ def test_a_reader_that_stops_early_does_not_change_the_verdict(runs: Path, file:
 @pytest.mark.parametrize("file", ["main.json", "worse.json"])
 def test_an_output_that_cannot_be_written_is_an_error_and_no_regression(runs: Path, file: str) -> None:
     done = shell(f"prunegate compare main.json {file} > /dev/full", runs)
-    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
-    assert done.stderr.startswith("error: the standard output cannot be written (No space left on device); ")
+    full = "error: the standard output cannot be written (No space left on device); "
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and done.stderr.startswith(full)
+    # A script prints without flushing.
+    script = f"{sys.executable} {Path(__file__).parents[2] / 'tools' / 'curve.py'} {file} > /dev/full"
+    buffered = shell(script, runs)
+    assert buffered.returncode == 2 and len(buffered.stderr.splitlines()) == 1 and buffered.stderr.startswith(full)
+    unread = shell(script.replace("> /dev/full", "| true"), runs)
+    assert (unread.returncode, unread.stderr) == (0, "")
     assert shell("prunegate compare main.json gone.json 2> /dev/full", runs).returncode == 2
     assert shell("prunegate compare main.json gone.json 2>&1 | true", runs).returncode == 2
 
@@ -142,6 +149,9 @@ RECORD = ("cases", 0, "record")
         ((*RECORD, "quality", "clip", "value"), 1e308, "has clip 1e+308"),
         ((*RECORD, "paired", "clip", 2), 1e308, "has a value of clip that is out of range"),
         (("dense", "scenes", "quality", "drift", "se"), 1e308, "has drift"),
+        ((*RECORD, "components", "unet", "zeros"), -1, "has counts of unet that contradict each other"),
+        ((*RECORD, "degenerate"), -5, "has -5 degenerate pictures"),
+        ((*RECORD, "keep"), "zz", "has a keep mask that is not written in hexadecimal digits"),
     ],
 )
 def test_a_run_that_no_program_wrote_is_one_message(
@@ -174,7 +184,9 @@ def test_every_input_that_is_a_folder_a_picture_or_missing_is_one_message(
         ("measure-scenes", "--weights", place),
         ("train-scenes", "--stage", "unet", "--minutes", "1", "--start", place, "--out", pictures / "trained"),
     ):
-        assert str(place) in command(*words).refused
+        refused = command(*words).refused
+        assert str(place) in refused
+        assert name == "two" or words[:2] != ("reference", "--images") or words[2] != place or "--images" in refused
     assert not out.exists() and not (pictures / "out.svg").exists()
 
 
@@ -247,6 +259,18 @@ def test_neither_reference_nor_measuring_signs_or_uses_a_damaged_model(
     assert command("reference", *how, "--out", pictures / "reference").code == 0
     assert f"{unet} has changed" in command("measure-scenes", "--captions", "64", "--device", "cpu").refused
     assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
+
+
+def test_a_weights_folder_is_compared_with_its_digests_where_it_has_some(command: Command, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(WEIGHTS, tmp_path / "weights"))
+    config = folder / "pipeline" / "unet" / "config.json"
+    config.write_text(config.read_text() + " ")
+    measure = ("measure-scenes", "--weights", folder, "--captions", "64", "--steps", "1", "--device", "cpu")
+    assert command(*measure).refused.startswith(f"{config} has changed: its SHA-256")
+    start = ("train-scenes", "--stage", "unet", "--minutes", "0.001", "--device", "cpu", "--start", folder)
+    assert command(*start, "--out", tmp_path / "out").refused.startswith(f"{config} has changed: its SHA-256")
+    (folder / "digests.json").unlink()
+    assert command(*measure).code == 0
 
 
 def test_training_does_not_write_into_the_shipped_weights(command: Command) -> None:

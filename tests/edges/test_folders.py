@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from harness.cli import main
 from harness.errors import HarnessError
 from harness.targets.resolve import load, resolve
 from tests.pipelines import FAMILIES, seeded
+from tests.plugin.real import ROOT, arguments
 
 CPU = torch.device("cpu")
 UNET = Path("unet") / "diffusion_pytorch_model.safetensors"
@@ -75,6 +77,28 @@ def test_a_pipeline_that_lacks_a_tensor_is_not_pruned(
     wanted = ["prune", str(pipeline), "--method", "magnitude", "--unet", "0.3", "--device", "cpu"]
     assert main([*wanted, "--out", str(tmp_path / "out")]) == 2
     assert "1 missing (conv_in.weight)" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def nan_in(name: str) -> Callable[[State], State]:
+    return lambda state: state | {name: torch.full_like(state[name], torch.nan)}
+
+
+def test_pytest_refuses_a_damaged_target_before_it_generates(place: Path, tmp_path: Path) -> None:
+    sessions = {}
+    for name, how, said in (
+        ("lacking", without("conv_in.weight"), "1 missing (conv_in.weight)"),
+        ("spoilt", nan_in("conv_in.bias"), "unet has NaN or Inf in 1 of"),
+    ):
+        folder = Path(shutil.copytree(place / "my-sd2", tmp_path / name))
+        change(folder / UNET, how)
+        command = arguments(place, "-k", "dense", f"--report={tmp_path / 'report'}", target=str(folder))
+        running = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        sessions[str(folder)] = running, said
+    for folder, (running, said) in sessions.items():
+        shown, _ = running.communicate()
+        told = [line for line in shown.splitlines() if said in line]
+        assert running.returncode == pytest.ExitCode.USAGE_ERROR and "Traceback" not in shown, shown
+        assert len(told) == 1 and folder in told[0] and not (tmp_path / "report").exists(), shown
 
 
 def test_the_weights_of_the_vae_in_place_of_the_unet_are_refused(pipeline: Path) -> None:

@@ -16,6 +16,7 @@ from harness.execution.executor import Setup
 from harness.execution.local import LocalExecutor
 from harness.execution.outcome import Outcome
 from harness.execution.run import Caches, run
+from harness.facts import Stack
 from harness.record import REUSED
 from harness.targets import TARGETS
 from harness.targets.resolve import resolve
@@ -261,3 +262,17 @@ def test_a_store_keeps_what_was_asked_for_with_pictures(
     monkeypatch.setattr("harness.generation.generate._batch", never)
     again = LocalExecutor(setup, print).submit(HALF).result()
     assert first.pictures is not None and again.pictures is not None and torch.equal(first.pictures, again.pictures)
+
+
+def test_builds_of_one_version_of_torch_share_a_stack(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A build with CUDA that runs on a CPU compares with the baselines of the build for CPUs."""
+    from harness.execution import bench as module
+
+    def stack(version: str) -> Stack:
+        monkeypatch.setattr(module, "version", lambda name: version if name == "torch" else "1.0")
+        made: Stack = Workbench.stack.func(bench)  # type: ignore[attr-defined]
+        assert bench.conditions.torch_build == version
+        return made
+
+    assert stack("2.13.0+cpu") == stack("2.13.0+cu130") == stack("2.13.0")
+    assert stack("2.13.0+cpu").key == stack("2.13.0+cu130").key != stack("2.13.1+cpu").key

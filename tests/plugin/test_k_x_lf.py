@@ -41,9 +41,12 @@ def test_dots_of_other_tests_and_lines_of_cases_do_not_run_into_each_other(store
     assert cases == names and lines[start + 5 : start + 7] == [".", "test_zoo.py .."]
 
 
-def test_a_target_that_cannot_be_loaded_ends_the_run(stored: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("workers", [[], ["-n2"]], ids=["one process", "two workers"])
+def test_a_target_that_cannot_be_loaded_ends_the_run(
+    stored: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, workers: list[str]
+) -> None:
     monkeypatch.setenv("TOY_CANNOT_LOAD", "1")
-    done = stored.runpytest_subprocess()
+    done = stored.runpytest_subprocess(*workers)
     assert done.ret == pytest.ExitCode.USAGE_ERROR
-    assert done.stdout.str().count("the toy cannot be loaded; wind it up") == 1
+    assert done.stdout.str().count("Exit: the toy cannot be loaded; wind it up") == 1
     assert "Traceback" not in done.stdout.str() + done.stderr.str()

@@ -19,7 +19,7 @@ MAGNITUDE = "scenes-unet-magnitude-all-0.20"
         ("TOY_SHIFT", '{"clip": 2}', "IMPROVED (quality): clip 60 → 62"),
         ("TOY_KEEP", "f", "REGRESSION (exact): the same number of weights is pruned, but different ones"),
         ("TOY_DEGENERATE", "9", "REGRESSION (degenerate): 9 pictures are degenerate"),
-        ("TOY_WORKLOAD", "other", "NOT COMPARED (baseline): this workload is "),
+        ("TOY_WORKLOAD", "other", "NOT COMPARED (baseline): baselines.json has this case with other facts: the scorer"),
         ("TOY_SHIFT", '{"drift": 0.5}', "REGRESSION (quality): drift 1 → 1.5 (+0.5 ±"),
         ("TOY_SHIFT", '{"fid_dense": 0.5}', "REGRESSION (quality): fid_dense 2 → 2.5 (+0.5 ±"),
         ("TOY_SHIFT", '{"fid_dense": -0.5}', "IMPROVED (quality): fid_dense 2 → 1.5"),

@@ -63,10 +63,10 @@ class ToyBench:
         self.conditions = Conditions(self.stack, 1, 1, int(_number("TOY_BATCH", 4)), "2.13.0+toy")
 
     def facts(self, case: Case) -> WorkloadFacts:
-        scorer = os.environ.get("TOY_WORKLOAD", "toyscorer")
+        scorer, model = os.environ.get("TOY_WORKLOAD", "toyscorer"), os.environ.get("TOY_MODEL", "model")
         protocol = self.workload.protocol
         return WorkloadFacts(
-            self.workload.name, "model", "captions", 64, protocol.num_inference_steps, protocol.guidance_scale, 0,
+            self.workload.name, model, "captions", 64, protocol.num_inference_steps, protocol.guidance_scale, 0,
             "scheduler", scorer, scorer, None, "calibration" if case.needs else None,
         )  # fmt: skip
 

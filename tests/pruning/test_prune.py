@@ -12,15 +12,16 @@ from torch import Tensor, nn
 
 from harness.case import Case
 from harness.errors import HarnessError
-from harness.pruning.calibration import Calibration
+from harness.pruning.calibration import Calibration, calibrate
 from harness.pruning.prune import check_pattern, prune, prune_component, rounding
 from harness.surgery.layers import blocks, matrix, prunable
 from harness.surgery.masks import sketch
-from harness.targets.target import Target
+from harness.targets.target import Target, wrap
 from pruners import METHODS, Method, magnitude
 from pruners.allocate import ALLOCATIONS, LayerFacts
 from pruners.levels import Level, Pattern
 from pruners.types import LayerStats, Pruned
+from tests.pipelines import seeded
 
 TEXT = "text_encoder"
 FIRST = "encoder.layers.0.self_attn.k_proj"
@@ -217,3 +218,15 @@ def test_a_layer_with_an_empty_weight_stays_as_it_is(target: Target) -> None:
     small = replace(target, components={"unet": model})
     for method in ("magnitude", "random", "global_magnitude"):
         assert [*prune_component(small, "unet", method, "all", [0.5], None)[0]] == ["1"]
+
+
+def test_rounding_counts_the_blocks_of_every_group_of_a_convolution() -> None:
+    """Sana's transformer has a convolution per channel, of nine weights each: half of nine is four or five."""
+    cpu = torch.device("cpu")
+    sana = wrap("sana", seeded("sana"), "digest", cpu)
+    sana = replace(sana, protocol=replace(sana.protocol, num_inference_steps=2))
+    case = Case("sana", "transformer", "sparsegpt", "all", (0.5,))
+    calibrated = calibrate(sana, ["transformer"], "all", ["a red dog"], gram=True)
+    keeps = [pruned.keep for pruned in prune(sana, case, calibrated.components)["transformer"].values()]
+    achieved = 1 - sum(int(keep.sum()) for keep in keeps) / sum(keep.numel() for keep in keeps)
+    assert 0.002 < abs(achieved - 0.5) <= rounding(sana, case)["transformer"] < 0.02

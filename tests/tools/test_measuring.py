@@ -37,6 +37,15 @@ def test_a_run_of_pytest_that_fails_is_seen(monkeypatch: pytest.MonkeyPatch) -> 
     assert clean.once(["a::b"], 2) == (1, "1 failed\nFAILED a::b")
 
 
+def test_words_that_select_nothing_are_one_message(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clean = tool("clean_runs")
+    monkeypatch.setattr(clean, "PYTEST", (sys.executable, "-c", "import sys; print('no tests ran'); sys.exit(5)"))
+    assert clean.main(["2", "-k", "none"]) == 2
+    assert capsys.readouterr().err.startswith("error: -k 'none' selects nothing; pytest said: no tests ran. Give other")
+
+
 def test_a_noise_run_that_measures_nothing_is_one_message(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

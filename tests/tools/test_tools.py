@@ -47,6 +47,39 @@ def test_every_script_says_what_it_measures_and_how_it_is_called(name: str, caps
     assert f"    python tools/{name}.py" in tool.__doc__ and len(tool.__doc__.strip().splitlines()[0]) > 30
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_wrong_command_line_is_one_line(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert load(name).main(["--nonsense"]) == 2
+    shown = capsys.readouterr()
+    assert not shown.out and len(shown.err.splitlines()) == 1
+    assert shown.err.startswith("error: ") and shown.err.endswith(f"Run `python tools/{name}.py --help`.\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "said"),
+    [
+        ("table", ["", "--levels", "0.5"], "RUN: '' names no file or folder; give a name. "),
+        ("table", ["{run}", "--levels", "0.5,x"], "--levels 'x' is no sparsity from 0 to 1 and no pattern; "),
+        ("table", ["{run}", "--levels", "0.5,4:2"], "--levels '4:2' is no sparsity from 0 to 1 and no pattern; "),
+        ("generation", ["--pictures", "0"], "--pictures: 0 is no whole number from 1; give one, such as 16. "),
+        ("generation", ["--steps", "2", "x"], "--steps: x is no whole number from 1; give one, such as 16. "),
+        ("clean_runs", ["0"], "RUNS: 0 is no whole number from 1; give one, such as 16. "),
+        ("reconstruction", ["--sparsity", "nan"], "--sparsity nan is not between 0 and 1; give one, such as 0.5"),
+    ],
+)
+def test_wrong_values_are_one_line(
+    run: Path, name: str, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert load(name).main([word.format(run=run) for word in words]) == 2
+    shown = capsys.readouterr()
+    assert shown.err.startswith(f"error: {said}") and len(shown.err.splitlines()) == 1 and not shown.out
+
+
+def test_a_level_is_written_as_ids_write_it(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    short = printed(capsys, "table", run, "--levels", "0.5,2:4")
+    assert short == printed(capsys, "table", run, "--levels", "0.50,2:4") and "| method | 0.50 | 2:4 |" in short
+
+
 @pytest.mark.parametrize("name", ["table", "curve", "dropoff"])
 def test_a_file_that_is_no_run_is_one_line(name: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert load(name).main([str(tmp_path / "gone.json")]) == 2

@@ -113,7 +113,7 @@ def test_the_encoder_under_test_does_not_score_itself(scorers: tuple[ClipScorer,
             "--scorer open_clip: architecture 'ViT-B-33' is unknown; did you mean ViT-B-32",
         ),
         ("ViT-L-14", "{place}/clip.safetensors", "--scorer open_clip: ViT-L-14 cannot be loaded from"),
-        ("ViT-B-32", "{place}/garbage.safetensors", "--scorer open_clip: ViT-B-32 cannot be loaded from"),
+        ("ViT-B-32", "{place}/garbage.safetensors", "garbage.safetensors is cut short or no safetensors file"),
         ("ViT-B-32", "laion2b", "--scorer open_clip:ViT-B-32: tag 'laion2b' is unknown; did you mean laion2b_"),
         ("ViT-B-32", "openai", "trained with another activation; give open_clip:ViT-B-32-quickgelu:openai"),
     ],
@@ -124,6 +124,18 @@ def test_what_is_wrong_is_one_message(place: Path, architecture: str, weights: s
         OpenClip(architecture, weights.format(place=place), CPU)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("name", "rows"), [("positional_embedding", 90), ("visual.positional_embedding", 65)])
+def test_positions_that_do_not_fit_are_refused_and_not_resized(
+    place: Path, tmp_path: Path, name: str, rows: int
+) -> None:
+    state = load_file(place / "clip.safetensors")
+    path = tmp_path / "other.safetensors"
+    save_file(state | {name: torch.zeros(rows, state[name].shape[1])}, path)
+    with pytest.raises(HarnessError, match=rf"1 of another shape \({name}: \[{rows}, \d+\] instead of ") as error:
+        load_scorer(f"open_clip:{ARCHITECTURE}:{path}", CPU)
+    assert str(error.value).startswith(f"--scorer open_clip:{ARCHITECTURE}:{path}")
 
 
 def test_a_tag_is_downloaded_with_its_preprocessing(

@@ -135,3 +135,14 @@ def test_files_that_are_no_weights_are_refused_and_run_nothing(tmp_path: Path, m
         with pytest.raises(HarnessError, match="does not hold AlexNet's weights"):
             network("cpu")
     assert not (tmp_path / "harmed").exists()
+
+
+def test_weights_that_are_not_finite_are_named(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = torch.load(home / "hub" / "checkpoints" / NAME, weights_only=True)
+    state["features.0.bias"][3] = torch.nan
+    place = tmp_path / "hub" / "checkpoints" / NAME
+    place.parent.mkdir(parents=True)
+    torch.save(state, place)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(HarnessError, match=f"{NAME}: NaN or Inf in 1 of .*; remove the file, and the next run"):
+        network("cpu")

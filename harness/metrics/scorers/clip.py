@@ -23,6 +23,7 @@ from harness.targets import layout, loading
 BATCH = 64
 # The files of a folder that a CLIP's figures depend on.
 SUFFIXES = (".json", ".safetensors", ".txt")
+_ADVICE = "save the CLIP again with its own processor and tokenizer"
 
 
 class ClipScorer(Scorer):
@@ -100,7 +101,8 @@ class TransformersClip(ClipScorer):
             device: Where it runs.
 
         Raises:
-            HarnessError: The folder holds no CLIP as safetensors, a tensor does not fit or is not finite.
+            HarnessError: The folder holds no CLIP as safetensors, a tensor does not fit or is not finite, or the
+                preprocessing or the tokenizer is of another CLIP.
         """
         from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPModel
 
@@ -120,7 +122,29 @@ class TransformersClip(ClipScorer):
             ) from error
         check_finite({"": model}, f"--scorer {folder}")
         contents = {p.name: digests.of_file(p) for p in sorted(folder.iterdir()) if p.suffix in SUFFIXES}
+        self._check_inputs(model, folder)
         super().__init__(model, digests.of_value(contents), device)
+
+    def _check_inputs(self, model: Any, folder: Path) -> None:
+        """Raise HarnessError where the network cannot read what the preprocessing or the tokenizer writes."""
+        wanted = model.config.vision_config.image_size
+        try:
+            # The picture is wider than it is high, because a preprocessing without a crop keeps such a shape.
+            made = list(self.pixels(torch.zeros(1, 3, 24, 32, dtype=torch.uint8)).shape[2:])
+        except (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError) as error:
+            raise HarnessError(
+                f"--scorer {folder}: preprocessor_config.json cannot prepare a picture ({reason(error)}); {_ADVICE}"
+            ) from error
+        if made != [wanted, wanted]:
+            raise HarnessError(
+                f"--scorer {folder}: preprocessor_config.json makes pictures of {made[0]} × {made[1]}, and the CLIP "
+                f"reads {wanted} × {wanted}; {_ADVICE}"
+            )
+        rows, last = model.config.text_config.vocab_size, max(self.tokenizer.get_vocab().values())
+        if last >= rows:
+            raise HarnessError(
+                f"--scorer {folder}: the tokenizer has token {last}, and the CLIP knows {rows} tokens only; {_ADVICE}"
+            )
 
     def pixels(self, images: Sequence[Tensor] | Tensor) -> Tensor:
         """Return the network's input; see `ClipScorer`."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from harness import digests
 from harness.errors import HarnessError, reason
-from harness.loaded import check_finite
+from harness.loaded import check_finite, unpickled
 from harness.metrics.weight_files import downloaded
 
 BATCH = 64
@@ -48,13 +47,13 @@ class Inception:
             ) from error
         path = weights if weights is not None else _downloaded(URL_INCEPTION_V3)
         try:
-            state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+            state = load_file(path) if path.suffix == ".safetensors" else unpickled(path)
             # torch-fidelity unpickles its file, so give it a file of tensors only.
             tensors = io.BytesIO()
             torch.save(state, tensors)
             tensors.seek(0)
             network: Any = FeatureExtractorInceptionV3("inception", [LAYER], feature_extractor_weights_path=tensors)
-        except (OSError, RuntimeError, TypeError, UnpicklingError, SafetensorError) as error:
+        except (OSError, RuntimeError, TypeError, ValueError, SafetensorError) as error:
             raise HarnessError(
                 f"--features inception: the weights {path} cannot be loaded ({reason(error)}); give torch-fidelity's "
                 "file with inception:FILE"

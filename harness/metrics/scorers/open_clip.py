@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ from torch import Tensor
 
 from harness import digests
 from harness.errors import HarnessError, reason, unknown
-from harness.loaded import check_finite
+from harness.loaded import Fit, check_finite
 from harness.metrics.scorers.clip import ClipScorer
+from harness.targets import headers
 
 
 class OpenClip(ClipScorer):
@@ -29,7 +30,8 @@ class OpenClip(ClipScorer):
             device: Where it runs.
 
         Raises:
-            HarnessError: A name is unknown, the weights are a pickle or do not fit, or open_clip cannot be imported.
+            HarnessError: A name is unknown, the weights are no safetensors or do not fit, or open_clip cannot be
+                imported.
         """
         try:
             import open_clip
@@ -45,6 +47,10 @@ class OpenClip(ClipScorer):
         if not path.is_file():
             about = _pretrained(open_clip, architecture, weights)
             path = _downloaded(open_clip, about, weights)
+        try:
+            stored = headers.read(path)
+        except HarnessError as error:
+            raise HarnessError(f"--scorer open_clip:{architecture}: {error}") from error
         names = ("mean", "std", "interpolation", "resize_mode")
         try:
             model, _, self.preprocess = open_clip.create_model_and_transforms(
@@ -56,7 +62,9 @@ class OpenClip(ClipScorer):
                 f"--scorer open_clip: {architecture} cannot be loaded from {path} ({reason(error)}); give weights of "
                 "this architecture"
             ) from error
-        check_finite({"": model}, f"--scorer open_clip:{architecture}:{weights}")
+        name = f"--scorer open_clip:{architecture}:{weights}"
+        _check_positions(model, stored, name)
+        check_finite({"": model}, name)
         preprocess = {k: list(v) if isinstance(v, tuple) else v for k, v in model.visual.preprocess_cfg.items()}
         digest = digests.of_value(
             {"open_clip": architecture, "weights": digests.of_file(path), "preprocess": preprocess}
@@ -78,6 +86,26 @@ class OpenClip(ClipScorer):
         """Return one vector per caption; see `ClipScorer`."""
         vectors: Tensor = self.model.encode_text(self.tokenizer(captions).to(self.device))
         return vectors
+
+
+def _check_positions(model: torch.nn.Module, stored: Mapping[str, headers.Stored], what: str) -> None:
+    """Raise HarnessError where positional embeddings have another shape than the network's.
+
+    open_clip resizes them without a word, and the network then scores pictures or captions of another size. It fails by
+    itself over all other tensors.
+
+    Args:
+        model: The loaded network.
+        stored: The tensors of its file. A text tower may have the prefix "text." in the network only.
+        what: The name of the network. The message starts with it.
+    """
+    state = model.state_dict()
+    misshapen = []
+    for name, tensor in stored.items():
+        inside = state.get(name, state.get(f"text.{name}"))
+        if name.endswith("positional_embedding") and inside is not None and tensor.shape != tuple(inside.shape):
+            misshapen.append((name, tensor.shape, tuple(inside.shape)))
+    Fit((), (), misshapen).check(what)
 
 
 def _pretrained(open_clip: Any, architecture: str, tag: str) -> dict[str, Any]:
