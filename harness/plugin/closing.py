@@ -53,7 +53,8 @@ def close(settings: Settings, collected: Collected, status: int | pytest.ExitCod
         The lines to print, in order.
     """
     results = collected.results
-    red = [result.record for result in (*results.cases, *collected.unselected) if result.red]
+    anchors = [] if settings.update else collected.unselected
+    red = [result.record for result in (*results.cases, *anchors) if result.red]
     steps: list[Callable[[], Iterable[str]]] = []
     if settings.json is not None:
         steps.append(partial(_write_json, settings.json, results))

@@ -53,7 +53,7 @@ def test_a_folder_of_the_user_with_names_like_ours_loses_nothing(stored: pytest.
     for _ in range(2):
         stored.runpytest_subprocess("--baselines=mine.json", *UPDATE).assert_outcomes(passed=4)
     after = {path.name: path.read_bytes() for path in folder.iterdir()}
-    assert before.items() <= after.items() and len(after) == len(before) + 4
+    assert before.items() <= after.items() and len(after) == len(before) + 5
 
 
 def test_a_lost_sidecar_is_one_red_case_and_its_advice_mends_it(stored: pytest.Pytester) -> None:
@@ -193,7 +193,7 @@ def test_degenerate_pictures_are_stored_with_consent_only(
     assert not set(names) & entries(project.path / "baselines.json").keys()
     project.runpytest_subprocess("-k", "magnitude", *UPDATE, *workers, "--accept-degenerate").assert_outcomes(passed=2)
     stored = entries(project.path / "baselines.json")
-    assert [stored[name].degenerate for name in names] == [2, 2] and len(stored) == 4
+    assert [stored[name].degenerate for name in names] == [2, 2] and len(stored) == 5
 
 
 def test_consent_alone_is_refused(project: pytest.Pytester) -> None:

@@ -238,9 +238,9 @@ def test_ci_is_what_the_environment_says(monkeypatch: pytest.MonkeyPatch, value:
 def test_what_is_not_compared_names_the_facts_that_differ_from_the_most_similar_baseline() -> None:
     far = replace(FACTS, model="zz", captions="yy", scheduler="xx")
     two = STORED.updated([record(facts=far)], {**KNOWN, far.key: far}, (), FIRST)
-    ours = replace(FACTS, latent_seed=8, dtype="float16")
-    given = judge(record(facts=ours), two, ours)
+    ours = replace(FACTS, latent_seed=8, guidance_scale=4.0)
+    given = judge(record(facts=ours), two, workload=ours)
     assert given.kind == "NOT COMPARED"
     assert given.reason.startswith(
-        "baselines.json has this case with other facts: the start noise, dtype; store the case beside the old one with"
+        "baselines.json has this case with other facts: the guidance, the start noise; store the case beside the "
     )
