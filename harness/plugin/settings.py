@@ -99,7 +99,7 @@ class Settings:
         """
         spec = self.target(target)
         if spec.name == SCENES:
-            return scenes(self.captions, spec.weights)
+            return scenes(self.captions, spec.weights, spec.dtype)
         assert self.caption_file is not None and self.scorer is not None  # `options.parse` refuses anything else
         return user(
             spec,

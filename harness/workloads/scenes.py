@@ -20,12 +20,13 @@ def calibration_captions() -> tuple[str, ...]:
     return tuple(caption for caption, _ in sample_captions(CALIBRATION_CAPTIONS, 7, "calibration"))
 
 
-def scenes(captions: int, weights: Path | None = None) -> Workload:
+def scenes(captions: int, weights: Path | None = None, dtype: str | None = None) -> Workload:
     """Return the workload of the embedded model.
 
     Args:
         captions: Number of captions, from the start of the list of 1,000 held-out captions.
         weights: A folder that `prunegate train-scenes` wrote. Its pipeline replaces the shipped one.
+        dtype: The dtype of the pipeline, "float32" where None.
 
     Raises:
         HarnessError: The list has fewer captions, or the folder holds no pipeline.
@@ -36,7 +37,7 @@ def scenes(captions: int, weights: Path | None = None) -> Workload:
             f"--captions {captions} asks for more than the {len(known)} held-out captions of scenes; give fewer"
         )
     return Workload(
-        target=resolve(NAME, weights=weights),
+        target=resolve(NAME, weights=weights, dtype=dtype),
         captions=tuple(Caption(str(i), str(i), text) for i, (text, _) in enumerate(known[:captions])),
         calibration=calibration_captions(),
         protocol=PROTOCOLS["scenes"],
