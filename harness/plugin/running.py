@@ -77,8 +77,8 @@ class Running:
 
     def _run(self, case: Case, stored: Baseline | None = None) -> Outcome:
         # An executor of a user's own need not know the second argument before somebody asks for `--changed`.
-        given = (case,) if stored is None else (case, stored.trace.weights)
-        outcome = self._executor.submit(*given).result()
+        submit = self._executor.submit
+        outcome = (submit(case) if stored is None else submit(case, stored.trace.weights)).result()
         if stored is not None and outcome.record.spared:
             outcome = replace(outcome, record=changed.filled(outcome.record, stored))
         self._records[case] = outcome.record
