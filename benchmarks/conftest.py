@@ -23,7 +23,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Sort tests by target, and claims behind their cases. Skip the core's speed outside of the full tier."""
+    """Sort tests by target, and claims behind their cases. Skip what the options leave out."""
     session = of(config)
     names = [spec.name for spec in session.settings.targets]
     items.sort(key=lambda item: (names.index(session.target_of(item)), item.path.name == "test_claims.py"))
@@ -31,10 +31,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if getattr(item, "callspec", None) is not None and item.callspec.params.get("case") in claimed:
             item.add_marker("claimed")
-    if session.settings.tier == "full":
-        return
     for item in items:
-        if item.path.name == "test_core_speed.py":
+        if session.settings.changed and item.path.name in ("test_core_speed.py", "test_cost.py"):
+            item.add_marker(pytest.mark.skip(reason="--changed leaves timing out"))
+        elif session.settings.tier != "full" and item.path.name == "test_core_speed.py":
             item.add_marker(pytest.mark.skip(reason="the core's speed is measured with --tier full"))
 
 

@@ -12,6 +12,8 @@ from harness.measurement import Measurement
 
 # `Cost.note` of a case whose time and memory an earlier run measured.
 REUSED = "not measured: kept from an earlier run"
+# `Cost.note` of a case whose pictures nobody made, because its pruned weights are the baseline's.
+SPARED = "not measured: the pruned weights are the baseline's"
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Cost:
     tensor_megabytes: float | None
     """Peak of the tensors that generation held on the device, in MB (10⁶ bytes)."""
     note: str = ""
-    """Why something was not measured: `REUSED`, or a batch that did not fit into memory."""
+    """Why something was not measured: `REUSED`, `SPARED`, or a batch that did not fit into memory."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,11 @@ class Record:
     def stack(self) -> Stack:
         """Return the machine and software."""
         return self.conditions.stack
+
+    @property
+    def spared(self) -> bool:
+        """Return whether no picture was made, because the pruned weights are the baseline's: see `--changed`."""
+        return self.cost.note == SPARED
 
 
 @dataclass(frozen=True)

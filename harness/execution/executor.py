@@ -49,8 +49,14 @@ class Executor(Protocol):
     def plan(self, cases: Sequence[Case]) -> None:
         """Learn the coming cases, in order. An executor may prepare shared work for all of them at once."""
 
-    def submit(self, case: Case) -> Future[Outcome]:
-        """Return the future outcome of a case. If the case cannot run, the future raises a `HarnessError`."""
+    def submit(self, case: Case, known: str = "") -> Future[Outcome]:
+        """Return the future outcome of a case. If the case cannot run, the future raises a `HarnessError`.
+
+        Args:
+            case: The case.
+            known: SHA-256 of pruned weights. Where the case's have it, no picture is made: see `Record.spared`. Given
+                with `--changed` only.
+        """
 
     def close(self) -> None:
         """Release everything. Futures of submitted cases are not completed afterwards."""

@@ -41,11 +41,11 @@ class LocalExecutor:
         self._bench.warm_up(cases)
         self._caches = Caches.of(self._bench, cases)
 
-    def submit(self, case: Case) -> Future[Outcome]:
+    def submit(self, case: Case, known: str = "") -> Future[Outcome]:
         """As in `Executor`. The future is done when this returns."""
         future: Future[Outcome] = Future()
         try:
-            future.set_result(self._run(case))
+            future.set_result(self._run(case, known))
         except Exception as error:
             future.set_exception(error)
         return future
@@ -54,7 +54,7 @@ class LocalExecutor:
         """As in `Executor`."""
         self._caches, self._dense = Caches.of(self._bench), None
 
-    def _run(self, case: Case) -> Outcome:
+    def _run(self, case: Case, known: str = "") -> Outcome:
         def progress(text: str) -> None:
             self._progress(f"{case.id}: {text}")
 
@@ -62,7 +62,7 @@ class LocalExecutor:
             return self._dense or self._remembered(run(case, self._bench, None, self._caches, progress))
         if self._dense is None:
             self._run(Case(case.target))
-        return run(case, self._bench, self._dense, self._caches, progress)
+        return run(case, self._bench, self._dense, self._caches, progress, known)
 
     def _remembered(self, outcome: Outcome) -> Outcome:
         """Return the dense outcome as it is. Keep its evidence for later cases; large pictures go to disk."""

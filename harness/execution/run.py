@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from harness.case import Case
 from harness.cost.memory import peak_memory
@@ -21,11 +22,11 @@ from harness.facts import Stack
 from harness.generation.generate import Pictures, out_of_memory
 from harness.generation.stages import WATCHED, project
 from harness.metrics.composition import by_attribute
-from harness.metrics.evidence import Evidence
+from harness.metrics.evidence import Evidence, of_no_picture
 from harness.metrics.metric import Sample
 from harness.png import row_of
 from harness.pruning.prune import rounding
-from harness.record import REUSED, Cost, Counts, Record, Trace
+from harness.record import REUSED, SPARED, Cost, Counts, Record, Trace
 from harness.surgery.census import census
 from harness.surgery.fingerprint import fingerprint
 from harness.surgery.masks import Pruning, keep_digest, masked, sketch, weights_digest
@@ -106,7 +107,9 @@ def pruned(case: Case, bench: Workbench, caches: Caches, progress: Progress) -> 
         yield Facts(case, bench.stack, keep, components, trace, pruning, seconds)
 
 
-def run(case: Case, bench: Workbench, dense: Outcome | None, caches: Caches, progress: Progress) -> Outcome:
+def run(
+    case: Case, bench: Workbench, dense: Outcome | None, caches: Caches, progress: Progress, known: str = ""
+) -> Outcome:
     """Prune, generate, score and measure.
 
     Args:
@@ -116,6 +119,7 @@ def run(case: Case, bench: Workbench, dense: Outcome | None, caches: Caches, pro
             another batch size (the null arm).
         caches: Caches that save work.
         progress: Called with a short line about the current work.
+        known: SHA-256 of pruned weights. Where the case's have it, no picture is made: see `Record.spared`.
 
     Raises:
         HarnessError: The case cannot run; the message says why and what to do.
@@ -126,6 +130,8 @@ def run(case: Case, bench: Workbench, dense: Outcome | None, caches: Caches, pro
     if finished is not None:
         return finished
     with pruned(case, bench, caches, progress) as facts:
+        if facts.trace.weights == known:
+            return Outcome(_record(case, bench, facts, SPARED), of_no_picture(), b"")
         seen = shelf.seen(facts.trace.weights) if shelf and not bench.setup.keeps_pictures else None
         pictures, cost = (None, _reused()) if seen else _generate(bench, facts, shelf, progress)
     if seen is not None:
@@ -175,26 +181,38 @@ def _measure(case: Case, bench: Workbench, facts: Facts, own: Evidence, dense: E
     """Return the record of a case, without its cost."""
     sample = Sample(own, dense, bench.reference, bench.texts, bench.workload.groups, str(bench.device))
     values = {metric.name: metric.compute(sample) for metric in bench.metrics}
+    return replace(
+        _record(case, bench, facts, REUSED, _seen(own)),
+        quality={name: value.figure for name, value in values.items()},
+        paired={name: [round(v, 4) for v in value.paired.tolist()] for name, value in values.items()},
+        degenerate=int(own.degenerate.sum()),
+        attributes=by_attribute(own.composition) if own.composition is not None else {},
+    )
+
+
+def _record(
+    case: Case, bench: Workbench, facts: Facts, note: str, seen: Mapping[str, list[float]] = MappingProxyType({})
+) -> Record:
+    """Return the record of a case without figures and cost. seen: the stages after the weights."""
+    stages = {name: [_short(v) for v in values] for name, values in {**facts.trace.stages, **seen}.items()}
     return Record(
         case=case,
         workload=bench.facts(case).key,
         keep=facts.keep,
         components=facts.components,
-        quality={name: value.figure for name, value in values.items()},
-        paired={name: [round(v, 4) for v in value.paired.tolist()] for name, value in values.items()},
-        degenerate=int(own.degenerate.sum()),
-        cost=_reused(),
+        quality={},
+        paired={},
+        degenerate=0,
+        cost=Cost(None, None, None, None, note),
         conditions=bench.conditions,
-        attributes=by_attribute(own.composition) if own.composition is not None else {},
-        trace=_trace(facts.trace, own),
+        trace=replace(facts.trace, stages=stages),
     )
 
 
-def _trace(facts: Trace, own: Evidence) -> Trace:
-    """Return the trace with the stages of the pictures, and of what the networks see in them."""
-    seen = {"features": project(own.features[:WATCHED]), "scores": own.scores[:WATCHED]}
-    stages = {name: values.flatten().tolist() for name, values in {**own.stages, **seen}.items()}
-    return replace(facts, stages={name: [_short(v) for v in of] for name, of in {**facts.stages, **stages}.items()})
+def _seen(own: Evidence) -> dict[str, list[float]]:
+    """Return the stages of the pictures, and of what the networks see in them."""
+    last = {"features": project(own.features[:WATCHED]), "scores": own.scores[:WATCHED]}
+    return {name: values.flatten().tolist() for name, values in {**own.stages, **last}.items()}
 
 
 def _short(value: float) -> float:

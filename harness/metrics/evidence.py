@@ -42,6 +42,12 @@ class Evidence:
         return len(self.scores)
 
 
+def of_no_picture() -> Evidence:
+    """Return the evidence of a case whose pictures nobody made."""
+    empty = torch.empty(0)
+    return Evidence(empty, empty, empty, empty.bool())
+
+
 def merged(parts: Sequence[Evidence]) -> Evidence:
     """Return the evidence on all pictures, in the order of the parts. All parts must hold the same fields."""
 

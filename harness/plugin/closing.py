@@ -66,6 +66,8 @@ def close(settings: Settings, collected: Collected, status: int | pytest.ExitCod
         steps += [partial(_candidates, settings, red, collected), partial(_commands, red, run)]
     if collected:
         steps += [partial(_sheets, results, settings.report), partial(_page, results, settings.report)]
+    if settings.changed and collected:
+        steps.append(partial(_changed, collected))
     return [line for step in steps for line in _done(step)]
 
 
@@ -166,6 +168,13 @@ def _page(results: Results, report: Path) -> Iterator[str]:
     from harness.report import page
 
     yield f"report: {_relative(page.write(results, report))}"
+
+
+def _changed(collected: Collected) -> Iterator[str]:
+    spared = sum(result.record.spared for result in collected.results.cases)
+    counts = f"\n{spared} of {len(collected.results.cases)} cases are UNCHANGED"
+    yield f"{counts}: their pruned weights and figures are the baseline's, and nobody made their pictures"
+    yield "latency and speed were left out (--changed)"
 
 
 def _by_file(

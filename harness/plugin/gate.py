@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.case import Case
+from harness.execution import sources
+from harness.plugin import changed
 from harness.plugin.results import LATENCY, LINE, QUALITY, Told
 from harness.plugin.settings import Settings
 from harness.png import ACROSS
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from harness.plugin.running import Running
     from harness.verdict.baseline import Baseline
 
+# A case's result depends on this module and its imports.
+CASES = "harness.execution.run"
 # Keeps a JSON value under a name.
 Keep = Callable[[str, object], None]
 
@@ -37,6 +41,7 @@ class Gate:
         settings: Settings,
         tell: Keep,
         keep_beside_time: Keep,
+        planned: Sequence[Case] = (),
     ) -> None:
         """Serve one test.
 
@@ -46,10 +51,12 @@ class Gate:
             settings: The run's settings.
             tell: Adds a user property to the test, which travels with its report.
             keep_beside_time: Adds a value to the test's entry in `--benchmark-json`.
+            planned: All cases of the run. With `--changed` some of them audit the others.
         """
         self.settings = settings
         self._running, self._repository = running, repository
         self._tell, self._keep_beside_time = tell, keep_beside_time
+        self._planned = planned
 
     @property
     def bench(self) -> Workbench:
@@ -62,7 +69,7 @@ class Gate:
         Raises:
             HarnessError: The case cannot run, or a picture cannot be written.
         """
-        outcome = self._running.run(case)
+        outcome = self._run(case)
         self._keep_beside_time("record", plain(outcome.record))
         return outcome
 
@@ -72,7 +79,16 @@ class Gate:
 
     def known(self, case: Case) -> Record:
         """Return the record of a case that has run in this process, or run the case now."""
-        return self._running.known(case) or self._running.run(case).record
+        return self._running.known(case) or self._run(case).record
+
+    def _run(self, case: Case) -> Outcome:
+        """Run a case. With `--changed`, no pictures are made where its weights are the baseline's."""
+        if not self.settings.changed or case.is_dense or case in changed.audited(self._planned, sources.digest(CASES)):
+            return self._running.run(case)
+        # Without a usable baseline the case makes pictures, and its verdict says why.
+        stored = (self.stored([case]) or {}).get(case)
+        usable = stored is not None and changed.comparable(stored, self._running.dense.record.quality)
+        return self._running.run(case, stored if usable else None)
 
     def stored(self, cases: Sequence[Case]) -> Mapping[Case, Baseline] | None:
         """Return the baselines of cases in this workload, or None where one of them has none, or a damaged one."""

@@ -52,6 +52,11 @@ def declare(parser: pytest.Parser) -> None:
         "saved, or a Hub id",
     )  # fmt: skip
     add("--tier", default="pr", choices=TIERS, help="smoke: one case per method; pr (default); full: every method")
+    add(
+        "--changed", action="store_true",
+        help="make pictures only for cases whose pruned weights differ from the baseline's, and for a few that audit "
+        "the rest; leave timing out",
+    )  # fmt: skip
     add("--captions", type=int, metavar="N", help="captions per case (default 64; 16 in the tier smoke)")
     add("--metrics", metavar="NAMES", help="more metrics to measure, joined by commas, such as ssim,psnr")
     add("--torch-device", default="auto", help="auto (default: a GPU where there is one), cpu, cuda, cuda:1, …")
@@ -137,6 +142,7 @@ def _settings(option: argparse.Namespace, root: Path) -> Settings:
     settings = Settings(
         targets=targets,
         tier=option.tier,
+        changed=option.changed,
         captions=TIERS[option.tier] if option.captions is None else option.captions,
         caption_file=option.caption_file or option.coco_annotations,
         caption_subset=option.caption_subset,

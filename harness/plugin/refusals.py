@@ -93,6 +93,13 @@ def check_outputs(option: argparse.Namespace) -> None:
             raise HarnessError("--calibrate-noise has no results for --json. Leave --json out.")
         if several:
             raise HarnessError("--calibrate-noise runs processes of its own, one after the other. Leave -n out.")
+    if option.changed:
+        for name, why in (
+            (writes, "stores figures"),
+            ("--images" if option.images else "", "keeps every picture"),
+        ):
+            if name:
+                raise HarnessError(f"--changed makes no pictures of unchanged cases, and {name} {why}. Leave one out.")
     if writes and not reason:
         raise HarnessError(f'{writes} needs a reason; give --baseline-reason "why the figures change"')
     if option.baseline_reason and not writes:

@@ -12,6 +12,7 @@ from harness.case import Case
 from harness.errors import HarnessError
 from harness.execution.executor import Executor, Setup, create
 from harness.metrics import METRICS
+from harness.plugin import changed
 from harness.plugin.settings import Settings
 from harness.record import Record
 from harness.workloads.workload import Workload
@@ -19,6 +20,7 @@ from harness.workloads.workload import Workload
 if TYPE_CHECKING:
     from harness.execution.bench import Workbench
     from harness.execution.outcome import Outcome
+    from harness.verdict.baseline import Baseline
 
 
 class Running:
@@ -46,15 +48,24 @@ class Running:
         outcome = self._run(Case(self.target))
         return replace(outcome, pictures=None, evidence=replace(outcome.evidence, pictures=None))
 
-    def run(self, case: Case) -> Outcome:
-        """Run a case, after the dense model. Raises HarnessError where the case cannot run."""
+    def run(self, case: Case, stored: Baseline | None = None) -> Outcome:
+        """Run a case, after the dense model.
+
+        Args:
+            case: The case.
+            stored: A baseline. Where the case's pruned weights are those of the baseline, no picture is made, and the
+                record has the baseline's figures. None: pictures are made.
+
+        Raises:
+            HarnessError: The case cannot run.
+        """
         if case.target != self.target:
             raise HarnessError(
                 f"{case.id} is a case of {case.target}, but this test measures {self.target}; "
                 "give the test the case as a parameter"
             )
         dense = self.dense
-        return dense if case.is_dense else self._run(case)
+        return dense if case.is_dense else self._run(case, stored)
 
     def known(self, case: Case) -> Record | None:
         """Return the record of a case that has run in this process, or None."""
@@ -64,9 +75,15 @@ class Running:
         """Release the executor."""
         self._executor.close()
 
-    def _run(self, case: Case) -> Outcome:
-        outcome = self._executor.submit(case).result()
+    def _run(self, case: Case, stored: Baseline | None = None) -> Outcome:
+        # An executor of a user's own need not know the second argument before somebody asks for `--changed`.
+        submit = self._executor.submit
+        outcome = (submit(case) if stored is None else submit(case, stored.trace.weights)).result()
+        if stored is not None and outcome.record.spared:
+            outcome = replace(outcome, record=changed.filled(outcome.record, stored))
         self._records[case] = outcome.record
+        if outcome.record.spared:
+            return outcome
         files.write(self._settings.report / "rows" / f"{case.id}.png", outcome.row)
         if self._settings.images is not None and outcome.pictures is not None:
             from harness.report.pictures import save_all

@@ -162,16 +162,15 @@ class Session:
         item: pytest.Item = request.node
         target = self.target_of(item)
         # A worker does not know which cases the others take; preparing for all of them would mostly be wasted.
-        planned = [] if self._is_worker else [case for case in map(_case, request.session.items) if case is not None]
+        planned = [case for case in map(_case, request.session.items) if case is not None]
         try:
-            running = self._targets.get(target, [case for case in planned if case.target == target])
+            running = self._targets.get(target, [] if self._is_worker else [c for c in planned if c.target == target])
         except HarnessError as error:
             if self._is_worker:
                 item.user_properties.append((UNUSABLE, str(error)))
                 raise
             pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
-        case = _case(item)
-        if case is not None and not case.is_dense:
+        if (case := _case(item)) and not case.is_dense:
             # Here, so that pytest-benchmark does not count the dense model's time as the first case's.
             _ = running.dense
 
@@ -184,7 +183,7 @@ class Session:
             if timed is not None:
                 timed.extra_info[name] = value
 
-        return Gate(running, self._repository(target), self.settings, tell, keep_beside_time)
+        return Gate(running, self._repository(target), self.settings, tell, keep_beside_time, planned)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:

@@ -9,6 +9,7 @@ from harness.metrics import METRICS
 from harness.metrics.metric import Metric
 from harness.targets.spec import TargetSpec
 from harness.verdict.effect import Rules
+from harness.verdict.repository import file_of
 from harness.workloads.scenes import NAME as SCENES
 from harness.workloads.scenes import scenes
 from harness.workloads.user import user
@@ -23,6 +24,8 @@ class Settings:
     """The targets, in the order of `--target`. Their names differ."""
     tier: str
     """"smoke", "pr" or "full"."""
+    changed: bool
+    """Whether cases whose pruned weights are the baseline's make no pictures."""
     captions: int
     """Number of captions that each case is measured with."""
     caption_file: Path | None
@@ -86,7 +89,7 @@ class Settings:
 
     def baselines_of(self, target: str) -> Path:
         """Return the baselines file of a target, given by its name in ids."""
-        return self.baselines or self.root / ("baselines.json" if target == SCENES else f"baselines.{target}.json")
+        return self.baselines or self.root / file_of(target)
 
     def workload(self, target: str) -> Workload:
         """Return a target's workload. Reads the caption file, and loads nothing.

@@ -156,7 +156,9 @@ def zeros(record: Record) -> str:
 
 
 def seconds(record: Record) -> str:
-    """Return the seconds that generation took, `KEPT` where another run made the pictures."""
+    """Return the seconds that generation took, `KEPT` where another run made the pictures, `ABSENT` where none did."""
+    if record.spared:
+        return ABSENT
     took = record.cost.generate_seconds
     return KEPT if took is None else f"{took:.1f}"
 

@@ -74,7 +74,7 @@ def _case_of(path: Path) -> str | None:
 
 
 def contact_sheets(results: Results, folder: Path) -> list[Path]:
-    """Write one contact sheet per group of cases, the dense model's row on top.
+    """Write one contact sheet per group of cases that made pictures, the dense model's row on top.
 
     Args:
         results: The results of a run.
@@ -86,11 +86,12 @@ def contact_sheets(results: Results, folder: Path) -> list[Path]:
     Raises:
         HarnessError: A row is missing, or a sheet cannot be written.
     """
-    return [_sheet_of(group, results, folder) for group in groups(results)]
+    shown = [group for group in groups(results) if not all(record.spared for record in group.records)]
+    return [_sheet_of(group, results, folder) for group in shown]
 
 
 def _sheet_of(group: Group, results: Results, folder: Path) -> Path:
-    records = group.records
+    records = [record for record in group.records if not record.spared]
     if group.dense is not None and not group.case.is_dense:
         records = [group.dense, *records]
     rows = [(_label(record), folder / "rows" / f"{record.case.id}.png") for record in records]

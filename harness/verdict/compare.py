@@ -13,6 +13,7 @@ from harness.record import Record
 from harness.results import Results
 from harness.verdict.exact import facts
 from harness.verdict.judge import in_ci
+from harness.verdict.stages import first_difference, named
 from harness.verdict.statistics import (
     DIGEST_DIGITS,
     FALSE_ALARMS,
@@ -121,10 +122,13 @@ def _row(old: Record, new: Record, alpha: float) -> Row:
     first = facts(new, old)
     if first:
         return row(first.kind, first.gate)
+    # On another stack every stage moves.
+    where = "" if old.stack.differences(new.stack) else first_difference(old, new)
+    begins = f"; first differs: {named(where)}" if where else ""
     for verdict in (REGRESSION, NOT_COMPARED, UNDERPOWERED, IMPROVED):
         labels = [METRICS[name].label for name, v in verdicts.items() if v == verdict]
         if labels:
-            return row(verdict, ", ".join(labels))
+            return row(verdict, ", ".join(labels) + begins)
     return row(PASS)
 
 

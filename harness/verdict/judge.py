@@ -15,9 +15,9 @@ from harness.verdict.effect import Anchor, Rules, anchor
 from harness.verdict.exact import as_asked, facts
 from harness.verdict.quality import by_effect, quality
 from harness.verdict.repository import Command, Damaged, Repository
-from harness.verdict.stages import first_difference, words
+from harness.verdict.stages import Dense, sentence
 from harness.verdict.statistics import FALSE_ALARMS, IMPROVED, PASS, REGRESSION, decide, p_value
-from harness.verdict.verdict import NO_BASELINE, NOT_COMPARED, Verdict
+from harness.verdict.verdict import NO_BASELINE, NOT_COMPARED, UNCHANGED, Verdict
 
 STRICT = Rules()
 FLOORS = "tolerances are floors: nobody has measured how far figures of this model vary; add --calibrate-noise 6 once"
@@ -58,6 +58,8 @@ def judge(
     before = _baseline(record, repository, workload)
     if isinstance(before, Verdict):
         return before
+    if record.spared:
+        return facts(record, before) or _bytes(record, before) or Verdict(UNCHANGED, "all", moved=False)
     unequal, notes = _measured_alike(record, before, repository.path.name, repository.command)
     if unequal:
         return unequal
@@ -72,9 +74,12 @@ def judge(
     known = record.case.target == EMBEDDED and record.stack.dtype == "float32"
     if not known and against is None and not before.entry.provenance.noise_runs:
         notes.append(FLOORS)
-    if against is None and verdict is not None and record.trace.stages and before.trace.stages:
-        verdict = replace(verdict, reason=f"{verdict.reason}; {words(first_difference(before, record))}")
-    verdict = verdict or memory or Verdict(PASS, "all", moved=False, note="; ".join(notes))
+    verdict = verdict or memory
+    if verdict is not None:
+        others = Dense(against.before, against.now) if against is not None and not record.case.is_dense else None
+        where = sentence(before, record, verdict.gate, others)
+        verdict = replace(verdict, reason="; ".join(filter(None, (verdict.reason, where))))
+    verdict = verdict or Verdict(PASS, "all", moved=False, note="; ".join(notes))
     return verdict if against is None else replace(verdict, by_effect=True, note="; ".join([against.sentence, *notes]))
 
 
@@ -154,6 +159,19 @@ def _memory(record: Record, before: Baseline) -> tuple[Verdict | None, str]:
     stack = record.conditions.stack
     if before.stack.dtype != stack.dtype:
         return None, f"memory was not compared: the dtype is {stack.dtype}, the baseline's {before.stack.dtype}"
+    larger = _bytes(record, before)
+    if larger:
+        return larger, ""
+    megabytes, batch = record.cost.tensor_megabytes, record.conditions.batch_size
+    if megabytes is None:
+        return None, f"memory was not compared: {record.cost.note or 'not measured'}"
+    memory = before.entry.memory
+    if memory is None or before.stack.differences(stack) or memory.batch_size != batch:
+        return None, f"memory was not compared: no baseline of {_words(stack)}, batch_size {batch}"
+    return _tensors(megabytes, memory), ""
+
+
+def _bytes(record: Record, before: Baseline) -> Verdict | None:
     for component, counts in before.components.items():
         now = record.components[component]
         for what, ours, theirs in (
@@ -162,14 +180,8 @@ def _memory(record: Record, before: Baseline) -> tuple[Verdict | None, str]:
         ):
             if ours != theirs:
                 reason = f"the parameters of {component} take {ours:,} bytes {what}, the baseline {theirs:,}"
-                return Verdict(REGRESSION if ours > theirs else IMPROVED, "memory", reason), ""
-    megabytes, batch = record.cost.tensor_megabytes, record.conditions.batch_size
-    if megabytes is None:
-        return None, f"memory was not compared: {record.cost.note or 'not measured'}"
-    memory = before.entry.memory
-    if memory is None or before.stack.differences(stack) or memory.batch_size != batch:
-        return None, f"memory was not compared: no baseline of {_words(stack)}, batch_size {batch}"
-    return _tensors(megabytes, memory), ""
+                return Verdict(REGRESSION if ours > theirs else IMPROVED, "memory", reason)
+    return None
 
 
 def _tensors(megabytes: float, before: MemoryFigure) -> Verdict | None:

@@ -1,4 +1,7 @@
-"""The first stage at which two runs of a case part: masks, weights, text, latents, picture, features, scores."""
+"""The first stage at which two runs of a case part: masks, weights, text, latents, picture, features, scores.
+
+The noise of a stage is what moves it within one stack. On another stack, it is what moves the dense model there.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,8 @@ NOISE = {"weights": 1e-6, "text": 1e-6, "latent": 2e-5, "picture": 5e-4, "featur
 SOLVED_NOISE = {"weights": 1e-4, "text": 2e-3, "latent": 5e-3, "picture": 1e-2, "features": 5e-3, "scores": 5e-3}
 # A stage differs where it has moved by more than this many times its noise.
 BEYOND = 5.0
+# Stands for a difference that the recorded numbers do not show.
+LEAST = 1e-12
 
 
 def mask_tolerance(case: Case, before: str, after: str) -> float:
@@ -54,49 +59,96 @@ class Stage:
         """Return whether the stage has moved by more than noise."""
         return self.moved > (0.0 if self.exact else BEYOND * self.noise)
 
+    @property
+    def kind(self) -> str:
+        """Return the name without the number of the denoising step."""
+        return self.name.partition(" ")[0]
 
-def stages(before: Measured, after: Measured) -> Iterator[Stage]:
+    @property
+    def sigmas(self) -> float:
+        """Return how far the stage has moved, in units of its noise."""
+        return self.moved / self.noise
+
+
+def stages(before: Measured, after: Measured, dense: Dense | None = None) -> Iterator[Stage]:
     """Yield the stages that both runs have, in the order of the work.
 
     Args:
         before: The baseline, or the earlier run.
         after: The later run of the same case.
+        dense: The dense model of both, where the stacks differ: what moves it counts as noise.
     """
-    old, new, solved = before.trace, after.trace, after.case.moves_weights
+    old, new, case = before.trace, after.trace, after.case
+    one_dtype = before.stack.dtype == after.stack.dtype
     if old.sketch and new.sketch:
         differ, bits = different_bits(old.sketch, new.sketch)
-        exact = not after.case.needs and before.keep != after.keep
+        exact = not case.needs and one_dtype and before.keep != after.keep
         # A digest sees weights between the sampled places.
-        yield Stage("masks", max(differ, exact) / bits, MASK_TOLERANCE / BEYOND, exact)
-    noise = SOLVED_NOISE if solved else NOISE
+        allowed = mask_tolerance(case, before.stack.dtype, after.stack.dtype) or MASK_TOLERANCE
+        yield Stage("masks", max(differ, exact) / bits, allowed / BEYOND, exact)
+    floors = SOLVED_NOISE if case.moves_weights else NOISE
+    elsewhere = {} if dense is None else dense.moved
     for name, values in old.stages.items():
         if name not in new.stages:
             continue
         moved = _distance(values, new.stages[name])
-        if name == "weights" and not after.case.needs and old.weights and old.weights != new.weights:
-            yield Stage(name, max(moved, 1e-12), noise[name], exact=True)
-            continue
-        yield Stage(name, moved, noise[name.partition(" ")[0]])
+        noise = max(floors[name.partition(" ")[0]], elsewhere.get(name, 0.0))
+        exact = name == "weights" and not case.needs and one_dtype and "" != old.weights != new.weights
+        yield Stage(name, max(moved, LEAST) if exact else moved, noise, exact)
 
 
-def first_difference(before: Measured, after: Measured) -> str:
-    """Return the name of the first stage that differs, or "" where none does or nobody recorded any."""
-    return next((stage.name for stage in stages(before, after) if stage.differs), "")
+@dataclass(frozen=True)
+class Dense:
+    """The dense model on two stacks."""
+
+    before: Measured
+    """The dense model of the baselines."""
+    after: Measured
+    """The dense model of the run."""
+
+    @property
+    def moved(self) -> dict[str, float]:
+        """Return stage → how far the dense model has moved, as `Stage.moved`."""
+        return {stage.name: stage.moved for stage in stages(self.before, self.after)}
 
 
-def words(name: str) -> str:
-    """Return the sentence about the first stage that differs. name: as `first_difference` returns it."""
+def first_difference(before: Measured, after: Measured, dense: Dense | None = None) -> str:
+    """Return the name of the first stage that differs, or "" where none does or nobody recorded any. As `stages`."""
+    return next((stage.name for stage in stages(before, after, dense) if stage.differs), "")
+
+
+def named(name: str) -> str:
+    """Return a stage in words. name: as `first_difference` returns it, not ""."""
     kind, _, step = name.partition(" ")
     return {
-        "": "no recorded stage differs: the figures are computed in another way",
-        "masks": "the first stage that differs: the masks",
-        "weights": "the first stage that differs: the pruned weights, under equal masks",
-        "text": "the first stage that differs: the encoded captions",
-        "latent": f"the first stage that differs: the latent after step {step}",
-        "picture": "the first stage that differs: the picture",
-        "features": "the first stage that differs: the features of equal pictures",
-        "scores": "the first stage that differs: the scores of equal pictures",
+        "masks": "the masks",
+        "weights": "the pruned weights, under equal masks",
+        "text": "the encoded captions",
+        "latent": f"the latent after step {step}",
+        "picture": "the picture",
+        "features": "the features of equal pictures",
+        "scores": "the scores of equal pictures",
     }[kind]
+
+
+def sentence(before: Measured, after: Measured, gate: str, dense: Dense | None = None) -> str:
+    """Return where the two begin to differ, for a verdict that is not PASS; "" where nobody recorded stages.
+
+    Args:
+        before: The baseline.
+        after: The record.
+        gate: The gate that decided.
+        dense: As for `stages`.
+    """
+    if not (before.trace.stages and after.trace.stages):
+        return ""
+    name = "masks" if gate == "exact" else first_difference(before, after, dense)
+    if name:
+        return f"the first stage that differs: {named(name)}"
+    if dense is not None:
+        return "no stage has moved clearly further than the dense model's"
+    equal = "no recorded stage differs: "
+    return equal + ("the pictures are the same" if gate == "memory" else "the figures are computed in another way")
 
 
 def _distance(before: Sequence[float], after: Sequence[float]) -> float:

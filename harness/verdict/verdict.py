@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from harness.verdict.statistics import IMPROVED, PASS, UNDERPOWERED
 
 NOT_COMPARED, NO_BASELINE = "NOT COMPARED", "NO BASELINE"
+# The exact facts are the baseline's, and so are the pruned weights; nobody made pictures.
+UNCHANGED = "UNCHANGED"
 
 
 @dataclass(frozen=True)
@@ -14,7 +16,7 @@ class Verdict:
     """The result of judging one case."""
 
     kind: str
-    """PASS, REGRESSION, IMPROVED, UNDERPOWERED, NOT COMPARED or NO BASELINE."""
+    """PASS, UNCHANGED, REGRESSION, IMPROVED, UNDERPOWERED, NOT COMPARED or NO BASELINE."""
     gate: str
     """The gate that decided."""
     reason: str = ""
@@ -28,8 +30,8 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
-        """Return whether the verdict is PASS."""
-        return self.kind == PASS
+        """Return whether the verdict is PASS or UNCHANGED."""
+        return self.kind in (PASS, UNCHANGED)
 
     def red(self, ci: bool, gains_pass: bool, require_power: bool = False) -> bool:
         """Return whether the case fails.
