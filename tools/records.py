@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from harness.cli.errors import guarded
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from harness.case import Case
     from harness.execution.bench import Workbench
     from harness.metrics.kid import KidReference
+    from harness.pruning.calibration import Calibration
     from harness.record import Record
+    from harness.targets.target import Target
     from pruners.types import LayerStats
 
 LADDER = (
@@ -89,24 +91,22 @@ def chosen(words: str) -> list[Case]:
 
 
 def measured(
-    cases: Sequence[Case],
-    settings: Settings,
-    say: Callable[[str], None],
-    planted: Callable[[Case], tuple[Case, AbstractContextManager[object]]] | None = None,
+    cases: Sequence[Case], settings: Settings, say: Callable[[str], None], defects: Sequence[str] = ()
 ) -> list[Record]:
-    """Measure cases, and the dense model first.
+    """Measure cases. The dense model, which they are compared with, runs first.
 
     Args:
         cases: The cases; the dense model need not be among them.
         settings: The settings of this process.
         say: Called with a line per finished case.
-        planted: From a case to the case that runs in its place, and the defect that is planted while it runs; None: no
-            defect. The dense model never has one.
+        defects: A name of `DEFECTS` for every case, planted while the case runs; none: nothing is planted. The dense
+            model never has one.
 
     Raises:
         HarnessError: A case cannot run.
     """
     from harness.case import Case
+    from harness.execution import statistics
     from harness.execution.bench import Workbench
     from harness.execution.executor import Setup
     from harness.execution.run import Caches, run
@@ -141,14 +141,22 @@ def measured(
     bench = Elsewhere(Setup(workload, settings.device, settings.batch_size, settings.metrics))
     caches, dense = Caches.of(bench, cases), run(Case("scenes"), bench, None, Caches.of(bench), lambda _: None)
     records = []
-    for case in cases:
+    right = statistics.calibrate
+    # Start noise is drawn on the CPU from a seed, so every machine calibrates on the same noise.
+
+    def as_everywhere(target: Target, *words: Any, **more: Any) -> Calibration:
+        return right(replace(target, protocol=plain.protocol), *words, **more)
+
+    calibrate = mock.patch.object(statistics, "calibrate", as_everywhere)
+    for number, case in enumerate(cases):
         if case.is_dense:
             record = dense.record
-        elif planted is None:
-            record = run(case, bench, dense, caches, lambda _: None).record
+        elif not defects:
+            with calibrate:
+                record = run(case, bench, dense, caches, lambda _: None).record
         else:
-            other, defect = planted(case)
-            with defect:
+            other, planted = DEFECTS[defects[number]](case)
+            with calibrate, planted:
                 record = replace(run(other, bench, dense, Caches.of(bench), lambda _: None).record, case=case)
         records.append(record)
         say(case.id)
@@ -205,6 +213,16 @@ DEFECTS = {
     "calibration on nothing": _on_nothing,
 }
 """Name → the defect, for the case that it fits."""
+PLANTED = (
+    ("sparsity 10 points high", "scenes-unet-magnitude-all-0.50"),
+    ("sparsity 10 points high", "scenes-text_encoder-magnitude-all-0.80"),
+    ("wrong axis", "scenes-unet-wanda-all-0.50"),
+    ("wrong axis", "scenes-text_encoder-wanda-all-0.60"),
+    ("a component left dense", "scenes-both-magnitude-all-0.475+0.35"),
+    ("calibration on nothing", "scenes-unet-wanda-all-0.50"),
+    ("calibration on nothing", "scenes-text_encoder-wanda-all-0.60"),
+)
+"""The strong defects, and the cases that they are planted in: `--planted` measures them."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -219,25 +237,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--pretended-torch", metavar="VERSION", help="the version that the records name")
     parser.add_argument("--device", default="cpu", metavar="NAME", help="default: cpu")
     parser.add_argument("--again", type=path, metavar="FILE", help="measure every third case again, and write it here")
-    parser.add_argument("--defect", metavar="NAME", help="plant a defect: a name of DEFECTS")
+    parser.add_argument("--planted", action="store_true", help="measure PLANTED in place of --cases")
 
     def work() -> int:
         given = parser.parse_args(arguments)
         settings = Settings(given.batch_size, given.dtype, given.start_noise, given.pretended_torch, given.captions,
                             device=given.device)  # fmt: skip
-        _write(given.out, chosen(given.cases), settings, given.defect)
+        defects = [defect for defect, _ in PLANTED] if given.planted else []
+        cases = chosen(",".join(case for _, case in PLANTED) if given.planted else given.cases)
+        _write(given.out, cases, settings, defects)
         if given.again is not None:
-            _write(given.again, chosen(given.cases)[::EVERY], settings, given.defect)
+            _write(given.again, cases[::EVERY], settings, defects[::EVERY])
         return 0
 
     return guarded(work)
 
 
-def _write(out: Path, cases: Sequence[Case], settings: Settings, defect: str | None) -> None:
-    if defect is not None and defect not in DEFECTS:
-        raise unknown("--defect", defect, DEFECTS)
-    records = measured(cases, settings, lambda line: print(line, flush=True), DEFECTS[defect] if defect else None)
-    write(out, Results(tuple(Result(record, "") for record in records)))
+def _write(out: Path, cases: Sequence[Case], settings: Settings, defects: Sequence[str]) -> None:
+    records = measured(cases, settings, lambda line: print(line, flush=True), defects)
+    notes = defects or [""] * len(records)
+    write(out, Results(tuple(Result(record, "", note=note) for record, note in zip(records, notes, strict=True))))
 
 
 if __name__ == "__main__":

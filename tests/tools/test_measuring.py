@@ -122,14 +122,15 @@ def test_travel_counts_false_alarms_and_missed_defects(capsys: pytest.CaptureFix
         Verdict("UNDERPOWERED", "effect", weak, by_effect=True),
         Verdict("REGRESSION", "exact", "other weights are pruned"),
     )
-    judged = [travel.Judged(result.record, verdict, None) for result, verdict in zip(made, kinds, strict=True)]
+    judged = [travel.Judged(result.record, kind, kind, "wrong axis") for result, kind in zip(made, kinds, strict=True)]
     lines = list(travel.unchanged([(rung, judged)]))
     assert f"| {rung.name} | 3 | 2 | 1 | 1 | 1 |" in lines
     assert f"| {made[1].record.case.id} | 1 | 1,250 |" in lines
     assert lines[-1].strip() == f"RED: {rung.name}: {made[2].record.case.id}: REGRESSION: other weights are pruned"
-    lines = list(travel.planted([(rung, "wrong axis", judged)]))
+    lines = list(travel.planted([(rung, judged)]))
     assert lines[-1].strip() == "2 of 3 defects were not red."
-    assert any("| REGRESSION (exact) |" in line for line in lines)
+    assert any(line.startswith("| wrong axis |") and "| REGRESSION (exact) | REGRESSION |" in line for line in lines)
+    assert any("| UNDERPOWERED: 1,250 captions would decide |" in line for line in lines)
 
 
 @pytest.mark.parametrize(
