@@ -26,10 +26,17 @@ SIGMAS = 3.0
 """A tolerance is so many standard deviations of the noise; the metric's floor if that is more."""
 FACTOR = 2.0
 """The tolerance of masks is so many times the largest share of places that differ."""
+MASKS = 0.01
+"""The smallest tolerance of masks. Strong defects change far more places: see docs/measurements/travel.md."""
 CAPTIONS = 64
 """The smallest step of a metric that counts pictures is one of so many."""
 WRITTEN = 1e-6
 """Numbers of stages are kept with six digits, so no distance below this can be seen."""
+SOLVED_FLOOR = {"se": 0.25, "picture": 2.0}
+"""The smallest tolerance of solved methods. Solving amplifies the rounding of sums, by more the nearer a matrix is to
+singular, and a handful of rungs on one machine does not show the worst."""
+PAIRED = 1e-4
+"""Values per caption are kept with four decimals, so no smaller spread can be seen."""
 SYSTEMATIC = tuple(kind for kind in ELSEWHERE if kind != "start noise")
 """Rungs that change arithmetic alone."""
 
@@ -68,9 +75,9 @@ def constants(metric: Metric, made: Sequence[Pair]) -> dict[str, float]:
 
     solved = up(worst([pair for pair in within if pair.family == "solved"], in_units) / math.sqrt(2))
     told = {"noise": noise, "tolerance": max(floor(metric), up(SIGMAS * noise))}
-    told |= {"solved_noise": solved, "solved_tolerance": up(SIGMAS * solved)}
+    told |= {"solved_noise": solved, "solved_tolerance": max(SOLVED_FLOOR[metric.solved_unit], up(SIGMAS * solved))}
     if metric.pairing == "caption" and not metric.steps:
-        told["spread"] = up(worst(plain, lambda p: p.changes(metric)) / math.sqrt(2))
+        told["spread"] = max(PAIRED, up(worst(plain, lambda p: p.changes(metric)) / math.sqrt(2)))
     fixed, share = of_effect(metric, made, told["tolerance"])
     return told | {"effect_tolerance": fixed, "effect_share": share}
 
@@ -78,9 +85,10 @@ def constants(metric: Metric, made: Sequence[Pair]) -> dict[str, float]:
 def of_effect(metric: Metric, made: Sequence[Pair], least: float) -> tuple[float, float]:
     """Return the fixed part of the tolerance of effect, and the share of the effect.
 
-    The fixed part covers the weaker half of the effects, the share the stronger half: three root mean squares of the
-    changes that other arithmetic makes, or one of those that other start noise makes, if that is more. A metric that
-    compares with the dense model, and where more is better, has no share: there a large value is a small effect.
+    The fixed part covers the weaker half of the effects: three root mean squares of the changes that other arithmetic
+    makes, or one of those that other start noise makes, if that is more. The share covers the stronger half: the same,
+    divided by the root mean square of those effects. A metric that compares with the dense model, and where more is
+    better, has no share: there a large value is a small effect.
 
     Args:
         metric: The metric.
@@ -97,8 +105,9 @@ def of_effect(metric: Metric, made: Sequence[Pair], least: float) -> tuple[float
         parts = []
         for kinds, times in ((SYSTEMATIC, SIGMAS), (("start noise",), 1.0)):
             few = [(then, change.value) for p, then, change in pairs if p.kind in kinds]
-            moved = [c / abs(then) if strong else c for then, c in few if (abs(then) > middle) == strong]
-            parts.append(times * root(moved))
+            few = [pair for pair in few if (abs(pair[0]) > middle) == strong]
+            size = root(then for then, _ in few) if strong else 1.0
+            parts.append(times * root(moved for _, moved in few) / size if few else 0.0)
         return up(max(parts))
 
     return max(least, covered(False)), covered(True)
@@ -110,8 +119,8 @@ def of_masks(made: Sequence[Pair]) -> dict[str, float]:
     here = [pair.bits for pair in known if pair.kind != "dtype" and pair.family != "data-free"]
     other = [pair.bits for pair in known if pair.kind == "dtype"]
     return {
-        "MASK_TOLERANCE": up(FACTOR * max(here, default=0.0), 1),
-        "OTHER_DTYPE_TOLERANCE": up(FACTOR * max(other, default=0.0), 1),
+        "MASK_TOLERANCE": max(MASKS, up(FACTOR * max(here, default=0.0), 1)),
+        "OTHER_DTYPE_TOLERANCE": max(MASKS, up(FACTOR * max(other, default=0.0), 1)),
     }
 
 
