@@ -47,6 +47,17 @@ class Figure(Measurement):
 
 
 @dataclass(frozen=True)
+class Noise:
+    """How far one figure moves when nothing has changed, as `--calibrate-noise` measures it."""
+
+    sigma: float
+    """Standard deviation of the figure between runs, in the metric's unit."""
+    spread: float = 0.0
+    """Standard deviation of one picture's value between runs: the root mean square over captions. 0 for metrics that
+    pair by resample."""
+
+
+@dataclass(frozen=True)
 class MemoryFigure:
     """The stored peak of tensors while generating. Only runs on one stack and with one batch size compare.
 
@@ -91,7 +102,8 @@ class Provenance:
     noise_runs: int = 0
     """Number of `--calibrate-noise` runs that measured the noise; 0: the noise follows the rule of `METRICS`."""
     noise_from: str = ""
-    """Commit, date and reason of `--calibrate-noise`, as one text; "" where the noise follows the rule."""
+    """Commit, date and reason of `--calibrate-noise`, and the threads and batches that it covered, as one text; ""
+    where the noise follows the rule."""
 
     def __post_init__(self) -> None:
         datetime.datetime.fromisoformat(self.date)

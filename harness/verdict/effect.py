@@ -119,6 +119,9 @@ def effect(metric: Metric, before: Measured, after: Measured, anchor: Anchor) ->
         HarnessError: The numbers of pictures or paired values differ.
     """
     name, change = metric.name, difference(metric, before, after)
+    if is_effect(metric) and after.case.is_dense:
+        # The null arm shows rounding, which belongs to the stack. The dense model has no effect of pruning.
+        return 0.0, Difference(0.0, 0.0, change.n)
     if is_effect(metric):
         return before.quality[name].value, change
     then = before.quality[name].value - anchor.before.quality[name].value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -16,9 +15,8 @@ from harness.facts import Stack, WorkloadFacts
 from harness.metrics import METRICS
 from harness.record import LatencyRecord, Record
 from harness.targets.resolve import EMBEDDED
-from harness.verdict import layout, sidecar, update
+from harness.verdict import layout, noises, sidecar, update
 from harness.verdict.baseline import Baseline, Baselines, Entry, LatencyFigure, Provenance
-from harness.verdict.statistics import different_bits
 
 
 class Damaged(HarnessError):
@@ -88,8 +86,14 @@ class Repository:
     def entry(self, case: Case, workload: str, stack: Stack) -> Entry | None:
         """Return the entry that a run compares with: this stack's, else the newest one of another stack, else None."""
         alike = [entry for entry in self.entries(case) if entry.workload == workload]
+        newest = max(alike, key=lambda entry: (entry.provenance.date, entry.stack), default=None)
+        return self._own(case, workload, stack) or newest
+
+    def _own(self, case: Case, workload: str, stack: Stack) -> Entry | None:
+        """Return the newest entry of a case that was measured on a stack, or None."""
+        alike = [entry for entry in self.entries(case) if entry.workload == workload]
         ours = [entry for entry in alike if not self.baselines.stacks[entry.stack].differences(stack)]
-        return max(ours or alike, key=lambda entry: (entry.provenance.date, entry.stack), default=None)
+        return max(ours, key=lambda entry: (entry.provenance.date, entry.stack), default=None)
 
     def find(self, case: Case, workload: str, stack: Stack) -> Baseline | None:
         """Return the baseline that a run compares with, with its keep masks and paired values.
@@ -191,40 +195,35 @@ class Repository:
     def with_noise(
         self, runs: Sequence[Sequence[Record]], provenance: Provenance
     ) -> tuple[Repository, list[tuple[str, bool]]]:
-        """Return the repository with the noise of cases: the standard deviations of their figures between runs.
+        """Return the repository with the noise of cases, and the tolerances that follow from it.
+
+        A tolerance is the metric's own, or three times the noise if that is more.
 
         Args:
             runs: The records of each run, two runs or more, all on one stack.
             provenance: The origin of the noise. The origin of the values stays as it is.
 
         Returns:
-            The repository for `write`; and for every case a line, and whether its noise is accepted. The noise of a
-            case stays as it is where this stack has no baseline of it, where a run lacks it, and where three times the
-            new noise of a metric exceeds the tolerance.
+            The repository for `write`; and for every case a line, and whether its noise is stored. The noise of a case
+            stays as it is where this stack has no baseline of it, and where a run lacks it.
         """
         by_case = [{record.case: record for record in run} for run in runs]
         repository, lines = self, []
         for case in {case: None for run in by_case for case in run}:
             records = [run[case] for run in by_case if case in run]
-            key = f"{records[0].workload}@{records[0].conditions.stack.key}"
-            entry = next((entry for entry in self.entries(case) if entry.key == key), None)
+            entry = self._own(case, records[0].workload, records[0].stack)
             if entry is None or len(records) < len(runs):
                 why = "a run did not measure it" if entry else "it has no baseline on this stack; store one first"
                 lines.append((f"{case.id:<46} not stored: {why}", False))
                 continue
             names = [m for m in METRICS if m in entry.quality and all(m in record.quality for record in records)]
-            noise = {m: round(statistics.stdev(r.quality[m].value for r in records), 6) for m in names}
-            refused = [m for m in names if 3 * noise[m] > entry.quality[m].tolerance]
-            masks = max(different_bits(record.keep, records[0].keep)[0] for record in records)
-            line = f"{case.id:<46} " + "  ".join(f"{m} {noise[m]:.2g}" for m in names) + f"  masks {masks} bits"
-            if refused:
-                line += f"  REFUSED: three times that exceeds the tolerance of {', '.join(refused)}"
-            else:
-                change = partial(
-                    update.with_noise, case=case.id, key=key, noise=noise, runs=len(runs), provenance=provenance
-                )
-                repository = repository._changed(change)
-            lines.append((line, not refused))
+            noise = {m: noises.between(METRICS[m], records) for m in names}
+            covered = replace(provenance, reason=f"{provenance.reason} ({noises.covered(records)})")
+            change = partial(
+                update.with_noise, case=case, key=entry.key, noise=noise, runs=len(runs), provenance=covered
+            )
+            repository = repository._changed(change)
+            lines.append((noises.line(case, entry, noise, records), True))
         return repository, lines
 
     def write(self, path: Path | None = None) -> None:

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from harness import digests
+from harness.case import Case
 from harness.errors import HarnessError, unknown
 from harness.facts import WorkloadFacts
 from harness.metrics import METRICS
+from harness.metrics.metric import Metric
 from harness.record import LatencyRecord, Record
 from harness.verdict import sidecar
 from harness.verdict.baseline import (
@@ -20,6 +22,7 @@ from harness.verdict.baseline import (
     Figure,
     LatencyFigure,
     MemoryFigure,
+    Noise,
     Provenance,
 )
 
@@ -47,11 +50,11 @@ def entry_of(record: Record, provenance: Provenance, old: Entry | None) -> Entry
         if name not in METRICS:
             raise unknown("metric", name, METRICS)
         metric, solved = METRICS[name], record.case.moves_weights
-        tolerance, noise = metric.allowed(of, solved), metric.expected_noise(of, solved)
+        tolerance, noise, spread = metric.allowed(of, solved), metric.expected_noise(of, solved), 0.0
         if name in measured:
-            noise = measured[name].noise
+            noise, spread = measured[name].noise, measured[name].spread
             tolerance = max(tolerance, 3 * noise)
-        quality[name] = Figure(of.value, of.se, of.n, tolerance, noise)
+        quality[name] = Figure(of.value, of.se, of.n, tolerance, noise, spread)
     memory, megabytes = None, record.cost.tensor_megabytes
     if megabytes is not None:
         allowed = max(0.001, round(MEMORY_TOLERANCE * megabytes, 3))
@@ -118,33 +121,45 @@ def with_latencies(old: Baselines, latencies: Sequence[LatencyRecord], provenanc
 
 
 def with_noise(
-    old: Baselines, case: str, key: str, noise: Mapping[str, float], runs: int, provenance: Provenance
+    old: Baselines, case: Case, key: str, noise: Mapping[str, Noise], runs: int, provenance: Provenance
 ) -> Baselines:
-    """Return baselines with the measured noise of one entry put in.
+    """Return baselines with the measured noise of one entry put in, and the tolerances that follow from it.
 
     Args:
         old: The stored baselines.
-        case: The id of the case.
+        case: The case.
         key: The entry's key.
-        noise: Metric → standard deviation of its figure between the runs.
+        noise: Metric → its noise between the runs.
         runs: Number of runs that measured the noise.
-        provenance: Commit, date and reason of the measurement.
+        provenance: Commit, date and reason of the measurement, and the settings that it covered.
 
     Raises:
-        HarnessError: The entry is gone, or three times the noise of a metric exceeds its tolerance.
+        HarnessError: The entry is gone, or lacks a metric.
     """
-    entry = next((entry for entry in old.cases.get(case, ()) if entry.key == key), None)
+    entry = next((entry for entry in old.cases.get(case.id, ()) if entry.key == key), None)
     if entry is None:
-        raise HarnessError(f"{case}: its baseline has been removed while its noise was measured; store it again")
+        raise HarnessError(f"{case.id}: its baseline has been removed while its noise was measured; store it again")
     try:
-        figures = {name: replace(entry.quality[name], noise=sigma) for name, sigma in noise.items()}
+        figures = {name: noisy(entry.quality[name], METRICS[name], one, case) for name, one in noise.items()}
     except (KeyError, ValueError) as error:
-        raise HarnessError(f"{case}: its baseline has changed while its noise was measured ({error}); retry") from error
+        raise HarnessError(
+            f"{case.id}: its baseline has changed while its noise was measured ({error}); retry"
+        ) from error
     text = f"{provenance.commit} {provenance.date}: {provenance.reason}"
     source = replace(entry.provenance, noise_runs=runs, noise_from=text)
     new = replace(entry, quality={**entry.quality, **figures}, provenance=source)
-    entries = tuple(new if other.key == key else other for other in old.cases[case])
-    return replace(old, cases={**old.cases, case: entries})
+    entries = tuple(new if other.key == key else other for other in old.cases[case.id])
+    return replace(old, cases={**old.cases, case.id: entries})
+
+
+def noisy(figure: Figure, metric: Metric, noise: Noise, case: Case) -> Figure:
+    """Return a figure with measured noise. Its tolerance is the metric's, or three times the noise if that is more.
+
+    Raises:
+        ValueError: The noise is not finite.
+    """
+    tolerance = max(metric.allowed(figure, case.moves_weights), 3 * noise.sigma)
+    return replace(figure, tolerance=tolerance, noise=noise.sigma, spread=noise.spread)
 
 
 def _tidy(baselines: Baselines) -> Baselines:

@@ -145,3 +145,15 @@ def test_effects_pair_by_caption() -> None:
     assert (then, change.value, change.se) == pytest.approx((0.0, 0.0, 0.0), abs=1e-9)
     twice = effect(METRICS["clip"], before, pruned(by=2.0, stack=GPU), both)[1]
     assert twice.se == pytest.approx(both.moved / 63**0.5, rel=1e-6)
+
+
+def test_survivors_of_methods_without_data_are_equal_bit_for_bit() -> None:
+    from harness.verdict.exact import exact
+
+    before, after = (replace(record(), trace=Trace(SKETCH, weights * 64, {})) for weights in "ab")
+    given = exact(after, before)
+    assert given is not None and given.reason == "the keep masks are equal, but surviving weights have changed"
+    solved = replace(after, case=SOLVED), replace(before, case=SOLVED)
+    assert exact(*solved) is None and exact(before, before) is None
+    half = replace(after.conditions, stack=replace(STACK, dtype="float16"))
+    assert exact(replace(after, conditions=half), before) is None
