@@ -58,7 +58,8 @@ def _own(parser: Parser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the stages of the case and of the dense model."""
-    from harness.verdict.repository import Repository, file_of
+    from harness.verdict.repository import Repository
+    from harness.verdict.sidecar import file_of
 
     if options.case.count("-") != 4:
         raise HarnessError(f"CASE {options.case!r} is no id, such as scenes-unet-magnitude-all-0.50; {LIST}")

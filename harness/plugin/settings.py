@@ -9,7 +9,7 @@ from harness.metrics import METRICS
 from harness.metrics.metric import Metric
 from harness.targets.spec import TargetSpec
 from harness.verdict.effect import Rules
-from harness.verdict.repository import file_of
+from harness.verdict.sidecar import file_of
 from harness.workloads.scenes import NAME as SCENES
 from harness.workloads.scenes import scenes
 from harness.workloads.user import user

@@ -14,7 +14,6 @@ from harness.errors import HarnessError
 from harness.facts import Stack, WorkloadFacts
 from harness.metrics import METRICS
 from harness.record import LatencyRecord, Record
-from harness.targets.resolve import EMBEDDED
 from harness.verdict import layout, noises, sidecar, update
 from harness.verdict.baseline import Baseline, Baselines, Entry, LatencyFigure, Provenance
 
@@ -30,11 +29,6 @@ Command = Callable[[str], str]
 def command(case: str = "") -> str:
     """Return the command that stores a case, or all cases, again: where nobody knows how the run was started."""
     return f'`pytest benchmarks --update-baselines --baseline-reason "why"{f" -k {case!r}" if case else ""}`'
-
-
-def file_of(target: str) -> str:
-    """Return the name of a target's baselines file, where `--baselines` names none. target: its name in ids."""
-    return "baselines.json" if target == EMBEDDED else f"baselines.{target}.json"
 
 
 @dataclass(frozen=True)

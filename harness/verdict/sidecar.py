@@ -14,6 +14,7 @@ from harness import digests
 from harness.case import Case
 from harness.facts import Stack
 from harness.record import Trace
+from harness.targets.resolve import EMBEDDED
 from harness.verdict.baseline import Baseline, Baselines, Entry
 
 
@@ -29,6 +30,11 @@ class Sidecar:
     """Metric → one value per caption or per resample."""
     trace: Trace
     """Numbers of every stage, for the first captions."""
+
+
+def file_of(target: str) -> str:
+    """Return the name of a target's baselines file, where `--baselines` names none. target: its name in ids."""
+    return "baselines.json" if target == EMBEDDED else f"baselines.{target}.json"
 
 
 def folder_of(path: Path) -> Path:

@@ -145,7 +145,9 @@ def sentence(before: Measured, after: Measured, gate: str, dense: Dense | None =
     """
     if not (before.trace.stages and after.trace.stages):
         return ""
-    name = "masks" if gate == "exact" else first_difference(before, after, dense)
+    name = first_difference(before, after, dense)
+    if gate == "exact" and name not in ("masks", "weights"):
+        name = "masks"
     if name:
         return f"the first stage that differs: {named(name)}"
     if dense is not None:
