@@ -24,8 +24,8 @@ def exact(record: PrunedFacts, before: PrunedFacts) -> Verdict | None:
     Where calibration data divides the sparsity among layers, sums of data that are rounded on another stack move a few
     zeros from layer to layer, and change their number: see `COUNT_TOLERANCE`. All other counts are equal everywhere.
 
-    In one dtype, the masks of methods without data are equal bit for bit, and so are the weights that survive. All other masks are compared at sampled
-    places, with the tolerance of `mask_tolerance`.
+    In one dtype, the masks of methods without data are equal bit for bit, and so are the weights that survive. All
+    other masks are compared at sampled places, with the tolerance of `mask_tolerance`.
 
     Args:
         record: The facts of the pruned model.
