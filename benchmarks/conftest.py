@@ -29,7 +29,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=lambda item: (names.index(session.target_of(item)), item.path.name == "test_claims.py"))
     claimed = {case for claim in claims(EMBEDDED) for case in claim.cases}
     for item in items:
-        if getattr(item, "callspec", None) is not None and item.callspec.params.get("case") in claimed:
+        if (
+            isinstance(item, pytest.Function)
+            and hasattr(item, "callspec")
+            and item.callspec.params.get("case") in claimed
+        ):
             item.add_marker("claimed")
     for item in items:
         if session.settings.changed and item.path.name in ("test_core_speed.py", "test_cost.py"):

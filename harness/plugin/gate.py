@@ -17,6 +17,7 @@ from harness.record import LatencyRecord, Record
 from harness.results import LatencyResult, Result, plain
 from harness.verdict import judge as verdicts
 from harness.verdict.repository import Damaged, Repository
+from harness.verdict.verdict import Verdict
 
 if TYPE_CHECKING:
     from harness.execution.bench import Workbench
@@ -145,7 +146,7 @@ class Gate:
         self._tell(LATENCY, plain(result))
         _decide(result)
 
-    def _said(self, verdict: verdicts.Verdict) -> tuple[str, str, bool, str]:
+    def _said(self, verdict: Verdict) -> tuple[str, str, bool, str]:
         """Return the verdict as the fields of a result: word, reason, red, note."""
         word = verdict.kind if verdict.passed else f"{verdict.kind} ({verdict.gate})"
         red = verdict.red(self.settings.ci, self.settings.allow_improvements, self.settings.require_power)

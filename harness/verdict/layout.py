@@ -71,9 +71,10 @@ def _block(entry: Entry) -> dict[str, Any]:
 def _line(value: object) -> str:
     """Return a value as JSON on one line."""
     plain = msgspec.to_builtins(value)
-    for holder in (plain, plain.get("provenance"), plain.get("figure")) if isinstance(plain, dict) else ():
-        for name in _OPTIONAL if isinstance(holder, dict) else ():
-            if not holder.get(name, True):
+    holders = [plain, plain.get("provenance"), plain.get("figure")] if isinstance(plain, dict) else []
+    for holder in (one for one in holders if isinstance(one, dict)):
+        for name in _OPTIONAL & holder.keys():
+            if not holder[name]:
                 del holder[name]
     text = json.dumps(plain, ensure_ascii=False, allow_nan=False)
     # Line separators would break the line, and half characters have no UTF-8.
