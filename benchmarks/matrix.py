@@ -17,6 +17,8 @@ TENTHS: Levels = (0.10, 0.20, 0.30, 0.40, 0.50, 0.60, 0.70, 0.80, 0.90)
 EQUAL: Levels = tuple((s / 10, s / 10) for s in range(1, 10))
 FEW: Levels = (0.30, 0.50, 0.70)
 TWO_FOUR: Levels = (Pattern(2, 4),)
+# Unlike 2:4, it prunes another number of weights than it keeps.
+ONE_FOUR: Levels = (Pattern(1, 4),)
 
 # The paper's operating point (arXiv 2411.15113) and steps along its diagonal.
 PAIRS: Levels = ((0.20, 0.15), (0.475, 0.35), (0.60, 0.475), (0.80, 0.60))
@@ -44,7 +46,7 @@ MATRIX: dict[tuple[str, str, str], tuple[Levels, Levels]] = {
     ("text_encoder", "random", "linear"): ((), TENTHS),
     ("unet", "random", "linear"): ((), TENTHS),
     ("both", "random", "linear"): ((), EQUAL),
-    ("text_encoder", "wanda", "all"): ((0.50, 0.70), TENTHS + TEXT_EARLY + TWO_FOUR),
+    ("text_encoder", "wanda", "all"): ((0.50, 0.70), TENTHS + TEXT_EARLY + TWO_FOUR + ONE_FOUR),
     ("unet", "wanda", "all"): ((0.40, 0.60), TENTHS + UNET_EARLY + TWO_FOUR),
     ("both", "wanda", "all"): ((), PAIRS),
     ("text_encoder", "wanda", "linear"): ((), FEW),
@@ -69,7 +71,7 @@ MATRIX: dict[tuple[str, str, str], tuple[Levels, Levels]] = {
     ("both", "global_magnitude", "all"): ((), PAIRS[1:2]),
 }
 
-# One case per method, at a level with a visible but not total loss.
+# One case per method, at a level with a visible but not total loss; and a pattern that is no half.
 SMOKE = (
     Case("", "both", "magnitude", "all", (0.475, 0.35)),
     Case("", "unet", "random", "all", (0.10,)),
@@ -78,6 +80,7 @@ SMOKE = (
     Case("", "unet", "sparsegpt", "all", (0.60,)),
     Case("", "unet", "owl_wanda", "all", (0.50,)),
     Case("", "text_encoder", "global_magnitude", "all", (0.70,)),
+    Case("", "text_encoder", "wanda", "all", (Pattern(1, 4),)),
 )
 
 # Levels and components whose latency is compared with the dense model's.

@@ -9,14 +9,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+BLOCK = 128
 
-def sparsegpt(weight: Tensor, gram: Tensor, sparsity: float) -> tuple[Tensor, Tensor]:
+
+def sparsegpt(
+    weight: Tensor, gram: Tensor, sparsity: float, ratios: list[Tensor] | None = None
+) -> tuple[Tensor, Tensor]:
     """Prune by algorithm 1 of arXiv 2301.00774, one column after the other.
 
     Args:
         weight: `[out, in]`, float32 or float64.
         gram: `XᵀX`, `[in, in]` in the same dtype, without dead columns.
         sparsity: From 0 to 1.
+        ratios: Gets one matrix per block, `[out, columns]`: every score, divided by the largest score that is pruned.
+            None: they are not wanted.
 
     Returns:
         Keep mask and new weight, `[out, in]`.
@@ -26,13 +32,15 @@ def sparsegpt(weight: Tensor, gram: Tensor, sparsity: float) -> tuple[Tensor, Te
     upper = factor(hessian)
     size = w.shape[1]
     keep = torch.ones_like(w, dtype=torch.bool)
-    for first in range(0, size, 128):
-        last = min(first + 128, size)
+    for first in range(0, size, BLOCK):
+        last = min(first + BLOCK, size)
         block, u = w[:, first:last].clone(), upper[first:last, first:last]
         scores = block.square() / u.diagonal().square()
         flat = scores.flatten()
         order = torch.sort(flat, stable=True).indices[: round(sparsity * len(flat))]
         gone = torch.zeros_like(flat, dtype=torch.bool).index_fill_(0, order, True).view_as(scores)
+        if ratios is not None:
+            ratios.append(scores / scores[gone].max())
         new, errors = torch.zeros_like(block), torch.zeros_like(block)
         for i in range(last - first):
             column, pivot = block[:, i], u[i, i]
@@ -45,6 +53,28 @@ def sparsegpt(weight: Tensor, gram: Tensor, sparsity: float) -> tuple[Tensor, Te
         w[:, first:last], keep[:, first:last] = new, ~gone
         w[:, last:] -= errors.matmul(upper[first:last, last:])
     return keep, w
+
+
+def first_difference(weight: Tensor, gram: Tensor, sparsity: float, keep: Tensor) -> float:
+    """Return how far from a threshold the first weights are that another order of work prunes differently.
+
+    Two weights whose scores are within rounding of a block's threshold may change places. Weights behind them then
+    compensate other errors, and their masks differ for no other reason. So the first block with a difference shows
+    whether rounding began it.
+
+    Args:
+        weight: As for `sparsegpt`.
+        gram: As for `sparsegpt`.
+        sparsity: As for `sparsegpt`, above 0.
+        keep: The other keep mask, bool `[out, in]`.
+
+    Returns:
+        The largest distance of their scores from the largest pruned score, as a share of it; 0 for equal masks.
+    """
+    ratios: list[Tensor] = []
+    differ = sparsegpt(weight, gram, sparsity, ratios)[0] != keep
+    blocks = zip(torch.split(differ, BLOCK, 1), ratios, strict=True)
+    return next((float((ratio[part] - 1).abs().max()) for part, ratio in blocks if part.any()), 0.0)
 
 
 def factor(hessian: Tensor) -> Tensor:

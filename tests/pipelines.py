@@ -192,15 +192,16 @@ def seeded(family: str) -> Any:
         return FAMILIES[family]()
 
 
-def save_clip_scorer(folder: Path, seed: int = 1) -> None:
-    """Save a small CLIP, randomly initialised, as transformers does."""
+def save_clip_scorer(folder: Path, seed: int = 1, dropout: float = 0.0) -> None:
+    """Save a small CLIP, randomly initialised, as transformers does. dropout: of its attention, while training."""
     from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel
 
     vision = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
     vision |= {"image_size": 16, "patch_size": 4}
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        CLIPModel(CLIPConfig(text_config=CLIP, vision_config=vision, projection_dim=24)).save_pretrained(folder)
+        text, vision = ({**part, "attention_dropout": dropout} for part in (CLIP, vision))
+        CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=24)).save_pretrained(folder)
     clip_tokenizer().save_pretrained(folder)
     size = {"height": 16, "width": 16}
     CLIPImageProcessorPil(size={"shortest_edge": 16}, crop_size=size).save_pretrained(folder)

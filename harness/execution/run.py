@@ -172,8 +172,8 @@ def _generate(bench: Workbench, facts: Facts, shelf: Shelf | None, progress: Pro
 
 
 def _null_arm(bench: Workbench, shelf: Shelf | None, progress: Progress) -> Evidence:
-    """Return the evidence on the dense model's pictures at half the batch size. Rounding alone makes them differ."""
-    half = max(1, bench.setup.batch_size // 2)
+    """Return the evidence on the dense model's pictures in smaller batches. Rounding alone makes them differ."""
+    half = max(1, min(bench.setup.batch_size, len(bench.texts)) // 2)
     return bench.look(make(bench, {}, half, progress, shelf.batches("null") if shelf else None))
 
 

@@ -18,7 +18,7 @@ def ids(target: str, components: tuple[str, ...], tier: str) -> list[str]:
     return [case.id for case in quality_cases(target, components, tier)]
 
 
-@pytest.mark.parametrize(("tier", "count"), [("smoke", 8), ("pr", 35), ("full", 356)])
+@pytest.mark.parametrize(("tier", "count"), [("smoke", 9), ("pr", 35), ("full", 357)])
 def test_scenes_has_as_many_cases_as_before_and_each_once(tier: str, count: int) -> None:
     names = ids("scenes", BOTH, tier)
     assert len(names) == len(set(names)) == count and names[0] == "scenes-none-dense-none-0.00"

@@ -35,6 +35,19 @@ def test_sparsegpt_is_the_published_loop(weight: Tensor, stats: LayerStats, spar
     torch.testing.assert_close(pruned.weight, new, atol=1e-10, rtol=0)
 
 
+def test_a_difference_by_rounding_is_told_from_another_rule(weight: Tensor, stats: LayerStats) -> None:
+    """In float32 any first difference is within rounding; with other damping it is not."""
+    single, gram = weight.float(), stats.gram[0].float()
+    ours = sparsegpt.prune(single, LayerStats(stats.rows, stats.squares, gram[None]), [0.5], 0)[0]
+    assert published.first_difference(single, gram, 0.5, ours.keep) < 5e-5
+    damped = gram + 0.05 * gram.diagonal().mean() * torch.eye(200)
+    other, _ = published.sparsegpt(single, damped, 0.5)
+    assert published.first_difference(single, gram, 0.5, other) > 1e-3
+    swapped = ours.keep.clone()
+    swapped[0, 3] ^= True
+    assert published.first_difference(single, gram, 0.5, swapped) > 1e-3
+
+
 @pytest.mark.parametrize("sparsity", [0.1, 0.5, 0.8])
 def test_wanda_is_the_published_sort(weight: Tensor, stats: LayerStats, sparsity: float) -> None:
     pruned = wanda.prune(weight, stats, [sparsity], 0)[0]
