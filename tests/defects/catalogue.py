@@ -88,7 +88,7 @@ GATED: dict[Plant, tuple[Run, str]] = {
     w.owl_left_out: (OWL, "exact"),
     w.masks_from_dense_weights_only: (SPARSEGPT, "quality"),
     p.mask_off_while_generating: (BOTH_PRUNED_ALONE, "quality"),
-    p.biases_pruned: (BOTH_PRUNED_ALONE, "quality"),
+    p.biases_pruned: (BOTH_PRUNED_ALONE, "exact"),
     p.captions_shifted_by_one: (BOTH, "quality"),
     p.features_truncated: (BOTH, "quality"),
     p.guidance_left_out: (BOTH, "quality"),
