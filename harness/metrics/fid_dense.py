@@ -24,7 +24,11 @@ METRIC = Metric(
     pairing="resample",
     takes=frozenset({"features", "dense"}),
     tolerance=0.02,
-    noise=2e-4,
+    noise=0.0,
+    solved_tolerance=0.25,
+    solved_noise=0.012,
+    effect_tolerance=0.64,
+    effect_share=0.3,
     brief=True,
     short="distance to the dense model's pictures",
 )
