@@ -31,7 +31,7 @@ MASKS = 0.01
 CAPTIONS = 64
 """The smallest step of a metric that counts pictures is one of so many."""
 WRITTEN = 1e-6
-"""Numbers of stages are kept with six digits, so no distance below this can be seen."""
+"""Noise is kept with six decimals, and numbers of stages with six digits, so nothing below this can be seen."""
 SOLVED_FLOOR = {"se": 0.25, "picture": 2.0}
 """The smallest tolerance of solved methods. Solving amplifies the rounding of sums, by more the nearer a matrix is to
 singular, and a handful of rungs on one machine does not show the worst."""
@@ -67,7 +67,8 @@ def constants(metric: Metric, made: Sequence[Pair]) -> dict[str, float]:
     """
     within = [pair for pair in made if pair.kind in WITHIN]
     plain = [pair for pair in within if pair.family != "solved"]
-    noise = up(worst(plain, lambda p: [p.shift(metric)]) / math.sqrt(2))
+    noise = worst(plain, lambda p: [p.shift(metric)]) / math.sqrt(2)
+    noise = up(noise) if noise >= WRITTEN else 0.0
 
     def in_units(pair: Pair) -> list[float]:
         figure = pair.before.quality[metric.name]
@@ -86,9 +87,9 @@ def of_effect(metric: Metric, made: Sequence[Pair], least: float) -> tuple[float
     """Return the fixed part of the tolerance of effect, and the share of the effect.
 
     The fixed part covers the weaker half of the effects: three root mean squares of the changes that other arithmetic
-    makes, or one of those that other start noise makes, if that is more. The share covers the stronger half: the same,
-    divided by the root mean square of those effects. A metric that compares with the dense model, and where more is
-    better, has no share: there a large value is a small effect.
+    makes, or one of those that other start noise makes: the largest of all rungs. The share covers the stronger half:
+    the same, divided by the root mean square of those effects. A metric that compares with the dense model, and where
+    more is better, has no share: there a large value is a small effect.
 
     Args:
         metric: The metric.
@@ -102,12 +103,14 @@ def of_effect(metric: Metric, made: Sequence[Pair], least: float) -> tuple[float
     middle = math.inf if whole else statistics.median(abs(then) for _, then, _ in pairs)
 
     def covered(strong: bool) -> float:
-        parts = []
-        for kinds, times in ((SYSTEMATIC, SIGMAS), (("start noise",), 1.0)):
-            few = [(then, change.value) for p, then, change in pairs if p.kind in kinds]
-            few = [pair for pair in few if (abs(pair[0]) > middle) == strong]
-            size = root(then for then, _ in few) if strong else 1.0
-            parts.append(times * root(moved for _, moved in few) / size if few else 0.0)
+        parts = [0.0]
+        for rung in dict.fromkeys(p.rung for p, _, _ in pairs):
+            few = [(p.kind, then, change.value) for p, then, change in pairs if p.rung == rung]
+            few = [one for one in few if (abs(one[1]) > middle) == strong]
+            if few:
+                size = root(then for _, then, _ in few) if strong else 1.0
+                times = SIGMAS if few[0][0] in SYSTEMATIC else 1.0
+                parts.append(times * root(moved for _, _, moved in few) / size)
         return up(max(parts))
 
     return max(least, covered(False)), covered(True)
@@ -125,8 +128,11 @@ def of_masks(made: Sequence[Pair]) -> dict[str, float]:
 
 
 def of_stages(made: Sequence[Pair], solved: bool) -> dict[str, float]:
-    """Return stage → the largest distance within one stack. solved: of methods that move surviving weights."""
-    within = [pair for pair in made if pair.kind in WITHIN and (pair.family == "solved") == solved]
+    """Return stage → the largest distance in one dtype. solved: of methods that move surviving weights.
+
+    Kernels and versions of torch count: these numbers name a stage, and decide nothing.
+    """
+    within = [p for p in made if p.kind in (*WITHIN, "kernels", "torch") and (p.family == "solved") == solved]
     return {name: max(WRITTEN, up(max((p.stages.get(name, 0.0) for p in within), default=0.0), 1)) for name in NOISE}
 
 

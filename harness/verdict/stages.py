@@ -19,12 +19,12 @@ COUNT_TOLERANCE = 1e-4
 # The share of a sketch that may differ, because masks of calibrated methods change with the rounding of sums.
 MASK_TOLERANCE = 0.01
 # The same where the dtype differs: rounded weights tie or change places, and so do the sums of their inputs.
-OTHER_DTYPE_TOLERANCE = 0.03
+OTHER_DTYPE_TOLERANCE = 0.02
 # How far a stage moves when nothing has changed within one stack: root mean square of the difference / root mean square
 # of the stage. The rule behind them is in docs/measurements/noise.md.
-NOISE = {"weights": 1e-6, "text": 1e-6, "latent": 2e-5, "picture": 5e-4, "features": 5e-5, "scores": 5e-5}
+NOISE = {"weights": 1e-06, "text": 1e-06, "latent": 3e-06, "picture": 3e-05, "features": 3e-05, "scores": 7e-06}
 # The same for methods that move surviving weights: rounding changes the weights themselves.
-SOLVED_NOISE = {"weights": 1e-4, "text": 2e-3, "latent": 5e-3, "picture": 1e-2, "features": 5e-3, "scores": 5e-3}
+SOLVED_NOISE = {"weights": 0.008, "text": 0.01, "latent": 0.02, "picture": 0.004, "features": 0.02, "scores": 0.005}
 # A stage differs where it has moved by more than this many times its noise.
 BEYOND = 5.0
 # Stands for a difference that the recorded numbers do not show.

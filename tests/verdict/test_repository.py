@@ -73,9 +73,9 @@ def test_tolerance_and_noise_are_those_of_the_rule(tmp_path: Path) -> None:
     repository = put(Repository.open(tmp_path / "b.json"), record(), record(SOLVED))
     plain, solved = (repository.find(case, FACTS.key, STACK) for case in (CASE, SOLVED))
     assert plain is not None and solved is not None
-    assert (plain.quality["fid"].tolerance, plain.quality["fid"].noise) == (0.02, 2e-4)
-    assert (solved.quality["fid"].tolerance, solved.quality["fid"].noise) == (0.025, 0.004)
-    assert (solved.quality["composition"].tolerance, solved.quality["composition"].noise) == (0.0547, 0.010937)
+    assert (plain.quality["fid"].tolerance, plain.quality["fid"].noise) == (0.02, 0.0)
+    assert (solved.quality["fid"].tolerance, solved.quality["fid"].noise) == (0.025, 0.0025)
+    assert (solved.quality["composition"].tolerance, solved.quality["composition"].noise) == (0.0312, 0.005625)
     assert (plain.entry.memory.tolerance if plain.entry.memory else None) == 1.0
 
 
