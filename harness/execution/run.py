@@ -23,8 +23,9 @@ from harness.metrics.metric import Sample
 from harness.png import row_of
 from harness.pruning.prune import rounding
 from harness.record import REUSED, Cost, Counts, Record
-from harness.surgery.census import census
+from harness.surgery.census import census, changed, surviving
 from harness.surgery.masks import Pruning, keep_digest, masked, sketch, weights_digest
+from harness.targets.target import Target
 
 Progress = Callable[[str], None]
 
@@ -49,25 +50,55 @@ class Caches:
 
 @dataclass(frozen=True)
 class Facts:
-    """Facts of a pruned model that need no picture."""
+    """Facts of a pruned model, or of a candidate, that need no picture."""
 
     keep: str
-    """The digest or the sketch of the keep masks, as in `Record`."""
+    """The digest or the sketch of the keep masks, as in `Record`. For a candidate: of the weights that are not zero."""
     components: dict[str, Counts]
     """Component → counts, as in `Record`."""
+    target: Target
+    """The pipeline that makes the pictures: the target with the pruned weights in it, or the candidate."""
     pruning: Pruning
-    """The pruned weights in the target."""
+    """The pruned weights in the target; empty where it is dense, and for a candidate."""
+    changed: dict[str, int]
+    """As in `Record`."""
     seconds: float
-    """Wall time of pruning."""
+    """Wall time of pruning, or of loading the candidate."""
+
+    @property
+    def weights(self) -> str:
+        """Return the digest of everything in which the pipeline differs from the dense target."""
+        return self.target.digest if self.changed else weights_digest(self.pruning)
+
+
+@contextmanager
+def ready(case: Case, bench: Workbench, caches: Caches, progress: Progress) -> Iterator[Facts]:
+    """Run the body while the pipeline of a case is ready. Afterwards the target is dense, as before.
+
+    Raises:
+        HarnessError: A method refuses a layer, memory is not enough, the target does not hold the pruned weights, or a
+            candidate cannot take the target's place.
+    """
+    if case.candidate:
+        yield _given(case, bench)
+        return
+    with pruned(case, bench, caches, progress) as facts:
+        yield facts
+
+
+def _given(case: Case, bench: Workbench) -> Facts:
+    """Return the facts of a candidate."""
+    start = time.perf_counter()
+    target = bench.candidate(case.candidate)
+    dense = bench.target.components
+    changes = {name: changed(module, dense.get(name)) for name, module in target.components.items()}
+    counts = census(target.components, case.layers)
+    return Facts(surviving(target.components), counts, target, {}, changes, time.perf_counter() - start)
 
 
 @contextmanager
 def pruned(case: Case, bench: Workbench, caches: Caches, progress: Progress) -> Iterator[Facts]:
-    """Run the body while the target is pruned as the case says. Afterwards the target is dense again.
-
-    Raises:
-        HarnessError: A method refuses a layer, memory is not enough, or the target does not hold the pruned weights.
-    """
+    """Run the body while the target is pruned as the case says: see `ready`."""
     statistics = caches.calibrations.of(case, progress)
     progress("pruning")
     start = time.perf_counter()
@@ -88,7 +119,7 @@ def pruned(case: Case, bench: Workbench, caches: Caches, progress: Progress) -> 
         counts = census(bench.target.components, "all" if case.is_dense else case.layers)
         missed = rounding(bench.target, case)
         components = {name: replace(c, rounding=missed.get(name, 0.0)) for name, c in counts.items()}
-        yield Facts(keep, components, pruning, seconds)
+        yield Facts(keep, components, bench.target, pruning, {}, seconds)
 
 
 def run(case: Case, bench: Workbench, dense: Outcome | None, caches: Caches, progress: Progress) -> Outcome:
@@ -110,8 +141,8 @@ def run(case: Case, bench: Workbench, dense: Outcome | None, caches: Caches, pro
     finished = shelf.finished() if shelf else None
     if finished is not None:
         return finished
-    with pruned(case, bench, caches, progress) as facts:
-        weights = weights_digest(facts.pruning) if shelf else ""
+    with ready(case, bench, caches, progress) as facts:
+        weights = facts.weights if shelf else ""
         seen = shelf.seen(weights) if shelf and not bench.setup.keeps_pictures else None
         pictures, cost = (None, _reused()) if seen else _generate(bench, facts, shelf, progress)
     if seen is not None:
@@ -140,7 +171,7 @@ def _generate(bench: Workbench, facts: Facts, shelf: Shelf | None, progress: Pro
     kept, asked = shelf.batches("pictures") if shelf else None, bench.setup.batch_size
     with peak_memory(bench.device) as peak:
         start = time.perf_counter()
-        pictures = make(bench, facts.pruning, asked, progress, kept)
+        pictures = make(bench, facts.target, facts.pruning, asked, progress, kept)
         seconds = time.perf_counter() - start
     if kept and kept.used:
         # Times of some batches say nothing about all.
@@ -154,7 +185,8 @@ def _generate(bench: Workbench, facts: Facts, shelf: Shelf | None, progress: Pro
 def _null_arm(bench: Workbench, shelf: Shelf | None, progress: Progress) -> Evidence:
     """Return the evidence on the dense model's pictures at half the batch size. Rounding alone makes them differ."""
     half = max(1, bench.setup.batch_size // 2)
-    return bench.look(make(bench, {}, half, progress, shelf.batches("null") if shelf else None))
+    kept = shelf.batches("null") if shelf else None
+    return bench.look(make(bench, bench.target, {}, half, progress, kept))
 
 
 def _measure(case: Case, bench: Workbench, facts: Facts, own: Evidence, dense: Evidence) -> Record:
@@ -172,4 +204,5 @@ def _measure(case: Case, bench: Workbench, facts: Facts, own: Evidence, dense: E
         cost=_reused(),
         conditions=bench.conditions,
         attributes=by_attribute(own.composition) if own.composition is not None else {},
+        changed=facts.changed,
     )

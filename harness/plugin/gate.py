@@ -12,6 +12,7 @@ from harness.plugin.results import LATENCY, LINE, QUALITY, Told
 from harness.plugin.settings import Settings
 from harness.png import ACROSS
 from harness.record import LatencyRecord, Record
+from harness.report.terminal import candidate_line
 from harness.results import LatencyResult, Result, plain
 from harness.verdict import judge as verdicts
 from harness.verdict.repository import Damaged, Repository
@@ -104,6 +105,8 @@ class Gate:
         texts = tuple(bench.workload.texts[:ACROSS])
         told = Told(result, self._running.dense.record, bench.facts(record.case), texts)
         self._tell(QUALITY, plain(told))
+        if record.case.candidate:
+            self.note(candidate_line(record))
         _decide(result)
 
     def judge_latency(self, case: Case, ratio: Measurement) -> None:

@@ -20,7 +20,7 @@ from harness import files
 from harness.errors import HarnessError
 from harness.generation import generate
 from harness.metrics import reference
-from harness.pruning import export
+from harness.pruning import export, export_record
 from harness.report.pictures import contact_grid
 from harness.workloads.captions import read
 from pruners import METHODS
@@ -157,7 +157,7 @@ def interrupting(work: Callable[..., Any]) -> Callable[..., Any]:
         (3, generate, "quantised"),
         (4, export, "calibrate"),
         (4, export, "prune"),
-        (4, export.digests, "of_file"),
+        (4, export_record.digests, "of_file"),
     ],
     ids=["reference", "measure-scenes", "calibrating", "pruning", "saving"],
 )
