@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from benchmarks.claims import claims
-from benchmarks.matrix import cost_cases, quality_cases
+from benchmarks.matrix import candidate_cases, cost_cases, quality_cases
 from benchmarks.study import study_claims
 from harness.case import Case
 from harness.components import denoiser_of
@@ -53,6 +53,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             components = session.components(spec.name)
             if name == "case":
                 parameters += quality_cases(spec.name, components, tier)
+                parameters += candidate_cases(spec.name, session.settings.candidates)
             elif name == "cost_case":
                 parameters += cost_cases(spec.name, components, tier)
             elif spec.name == EMBEDDED:

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from benchmarks.study import study_cases
-from harness.case import Case
+from harness.case import CANDIDATE, Case
 from harness.components import denoiser_of, selection
+from harness.targets import resolve
 from harness.targets.resolve import EMBEDDED
+from harness.targets.spec import TargetSpec
 from pruners.levels import Level, Pattern
 
 Levels = tuple[Level | tuple[Level, Level], ...]
@@ -127,6 +129,16 @@ def _matrix(target: str, tier: str) -> list[Case]:
 def _order(level: Level | tuple[Level, Level]) -> tuple[float, ...]:
     parts = level if isinstance(level, tuple) else (level,)
     return tuple(part.sparsity if isinstance(part, Pattern) else part for part in parts)
+
+
+def candidate_cases(target: str, candidates: Sequence[TargetSpec]) -> list[Case]:
+    """Return a case per candidate: its components in the place of the target's.
+
+    Args:
+        target: The target's name in ids.
+        candidates: Pipelines of `--candidate`.
+    """
+    return [Case(target, selection(resolve.components(spec)), f"{CANDIDATE}{spec.name}", "all") for spec in candidates]
 
 
 def cost_cases(target: str, components: Sequence[str], tier: str) -> list[Case]:

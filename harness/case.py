@@ -12,6 +12,8 @@ from pruners.levels import Level, Pattern
 
 LAYERS = ("all", "linear")
 DENSE = "dense"
+# The method of a case whose pipeline another tool made is `candidate:NAME`, and its level is `given`.
+CANDIDATE, GIVEN = "candidate:", "given"
 
 
 @dataclass(frozen=True)
@@ -28,18 +30,20 @@ class Case:
     """One name of `COMPONENTS`, several in that order joined by "+", "both" for the text encoder and the U-Net, or
     "none" for the dense case."""
     method: str = DENSE
-    """A name of `METHODS` for all pruned components, or one per component joined by "+"; "dense" prunes nothing."""
+    """A name of `METHODS` for all pruned components, or one per component joined by "+"; "dense" prunes nothing;
+    "candidate:NAME" puts a pipeline of `--candidate` in the target's place."""
     layers: str = "none"
     """"all" prunes Linear and Conv2d layers, "linear" prunes Linear layers only, "none" belongs to the dense case."""
     levels: tuple[Level, ...] = ()
-    """One sparsity in [0, 1] or one N:M pattern per pruned component, in the order of `components`."""
+    """One sparsity in [0, 1] or one N:M pattern per pruned component, in the order of `components`; none for a
+    candidate, whose weights are given."""
 
     def __post_init__(self) -> None:
         if self.method == DENSE:
             if (self.component, self.layers, self.levels) != ("none", "none", ()):
                 raise HarnessError("a dense case prunes nothing: leave component, layers and levels out")
             return
-        given = self.method.split("+")
+        given = [] if self.method.startswith(CANDIDATE) else self.method.split("+")
         for kind, name, known in (
             *(("method", name, METHODS) for name in given),
             *(("component", name, SELECTIONS) for name in self.component.split("+")),
@@ -51,6 +55,9 @@ class Case:
             raise HarnessError(
                 f"component {self.component!r} is spelled differently in ids; write {selection(self.components)!r}"
             )
+        if not given:
+            self._check_candidate()
+            return
         wanted = len(self.components)
         if len(self.levels) != wanted:
             raise HarnessError(
@@ -72,9 +79,19 @@ class Case:
             elif not (math.isfinite(level) and 0 <= level <= 1):
                 raise HarnessError(f"sparsity {level} is not a number from 0 to 1; 0.35 prunes 35 %")
 
+    def _check_candidate(self) -> None:
+        if not self.candidate or set(self.candidate) & set("-+:/= "):
+            raise HarnessError(
+                f"method {self.method!r} names no candidate; write candidate:NAME, with letters, digits, _ and . only"
+            )
+        if self.layers != "all" or self.levels:
+            raise HarnessError(f"method {self.method} is given as it is; give layers 'all' and no levels")
+
     @property
     def level(self) -> str:
-        """Return the levels as the id shows them: at least two decimals or a pattern, joined by "+"."""
+        """Return the levels as the id shows them: at least two decimals or a pattern, joined by "+"; or "given"."""
+        if self.candidate:
+            return GIVEN
         return "+".join(_written(level) for level in self.levels) or "0.00"
 
     @property
@@ -93,21 +110,30 @@ class Case:
         return self.method == DENSE
 
     @property
+    def candidate(self) -> str:
+        """Return the name of the candidate, "" where the case prunes the target."""
+        return self.method.removeprefix(CANDIDATE) if self.method.startswith(CANDIDATE) else ""
+
+    @property
     def components(self) -> tuple[str, ...]:
-        """Return the components that the case prunes."""
+        """Return the components that the case prunes, or that its candidate brings."""
         if self.is_dense:
             return ()
         return BOTH if self.component == "both" else tuple(self.component.split("+"))
 
     @property
     def methods(self) -> dict[str, str]:
-        """Return component → name of its method, for every pruned component."""
+        """Return component → name of its method, for every pruned component. A candidate has none."""
+        if self.candidate:
+            return {}
         given = self.method.split("+")
         return dict(zip(self.components, given if len(given) > 1 else given * len(self.components), strict=True))
 
     @property
     def plan(self) -> dict[str, Level]:
-        """Return component → level, for every pruned component."""
+        """Return component → level, for every pruned component. A candidate has none."""
+        if self.candidate:
+            return {}
         return dict(zip(self.components, self.levels, strict=True))
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -27,6 +28,17 @@ def check_folder(option: str, folder: Path) -> None:
         HarnessError: A file is in the way, or nothing can be written there.
     """
     _check_within(option, folder, folder)
+
+
+def check_new_folder(option: str, folder: Path) -> None:
+    """Check, as `check_folder` does, a folder that will be written whole: it must be missing or empty.
+
+    Raises:
+        HarnessError: As `check_folder`; or the folder holds something.
+    """
+    check_folder(option, folder)
+    if folder.is_dir() and any(folder.iterdir()):
+        raise HarnessError(f"{option} {folder} is not empty; name another folder, or remove this one")
 
 
 def check_file(option: str, file: Path, example: str) -> None:
@@ -120,6 +132,39 @@ def write(path: Path, content: str | bytes) -> None:
         if partial:
             with suppress(OSError):
                 partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Make a folder whole or not at all. All files get the mode that the user's umask gives.
+
+    Args:
+        folder: The folder, missing or empty. Where the path is a link, the folder behind the link is made.
+
+    Yields:
+        A hidden folder beside it. It takes the folder's place after the body, and disappears after an exception.
+
+    Raises:
+        OSError: Something cannot be written.
+    """
+    out = Path(os.path.realpath(folder))
+    partial = out.with_name(f".{out.name}.{uuid4().hex[:8]}")
+    try:
+        partial.mkdir(parents=True)
+        plain = partial / f".{uuid4().hex[:8]}"
+        plain.touch()
+        mode = plain.stat().st_mode
+        plain.unlink()
+        yield partial
+        for path in partial.rglob("*"):
+            if path.is_file():
+                # safetensors makes files that only their owner may read.
+                path.chmod(mode)
+        if out.exists():
+            out.rmdir()
+        partial.rename(out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 @contextmanager

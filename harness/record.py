@@ -131,6 +131,8 @@ class Record:
     """Device, versions, threads, batch size."""
     attributes: dict[str, Measurement] = field(default_factory=dict)
     """Attribute of a scene → share of pictures in which it is right; empty for a user's pipelines."""
+    changed: dict[str, int] = field(default_factory=dict)
+    """Component → number of prunable layers whose weight is not the target's; for candidates only."""
     trace: Trace = field(default_factory=Trace)
     """Numbers of every stage, for the first captions."""
 

@@ -25,6 +25,7 @@ from pruners.levels import Pattern
             "scenes-both-owl_magnitude+magnitude-linear-0.475+0.35",
         ),
         (Case("scenes"), "scenes-none-dense-none-0.00"),
+        (Case("scenes", "both", "candidate:bk_small", "all"), "scenes-both-candidate:bk_small-all-given"),
         (
             Case("xl", "text_encoder+text_encoder_2", "magnitude", "all", (0.5, 0.25)),
             "xl-text_encoder+text_encoder_2-magnitude-all-0.50+0.25",
@@ -99,3 +100,19 @@ def test_collecting_does_not_import_torch() -> None:
     code += "heavy = ('torch', 'diffusers', 'transformers', 'scipy', 'matplotlib', 'jinja2'); "
     code += "sys.exit(any(module in sys.modules for module in heavy))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_candidate_is_given_as_it_is() -> None:
+    case = Case("xl", "text_encoder+text_encoder_2+unet", "candidate:mine", "all")
+    assert case.candidate == "mine" and case.components == ("text_encoder", "text_encoder_2", "unet")
+    assert not case.is_dense and not case.needs and case.methods == case.plan == case.requested == {}
+    assert Case("xl").candidate == Case("xl", "unet", "wanda", "all", (0.5,)).candidate == ""
+    for name, layers, levels, said in (
+        ("", "all", (), "names no candidate; write candidate:NAME"),
+        ("a-b", "all", (), "names no candidate; write candidate:NAME"),
+        ("a+b", "all", (), "names no candidate; write candidate:NAME"),
+        ("mine", "all", (0.5, 0.5), "is given as it is; give layers 'all' and no levels"),
+        ("mine", "linear", (), "is given as it is; give layers 'all' and no levels"),
+    ):
+        with pytest.raises(HarnessError, match=said):
+            Case("scenes", "both", f"candidate:{name}", layers, levels)

@@ -71,6 +71,11 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--out", required=True, type=path, metavar="DIR", help="the folder to make for the pruned pipeline"
     )
+    parser.add_argument(
+        "--packed",
+        action="store_true",
+        help="write a bit per weight and the surviving weights: smaller files for unpack",
+    )
     places.add_force(parser, "--save-calibration")
     parser.set_defaults(run=run)
 
@@ -96,10 +101,11 @@ def run(options: argparse.Namespace) -> int:
         captions=options.calibration_captions,
         padding=options.padding,
         device=options.device,
+        packed=options.packed,
     )
     with progress() as show:
         folder = export(request, say, show)
-    say(f"saved in {folder}")
+    say(f"saved in {folder}" + (f"; to load it: prunegate unpack {folder} --out DIR" if options.packed else ""))
     return 0
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,14 +15,15 @@ import torch
 from harness import digests
 from harness.errors import HarnessError, unknown
 from harness.facts import Conditions, Stack, WorkloadFacts
-from harness.generation.generate import Pictures, check_steps, out_of_memory
+from harness.generation.generate import Pictures, check_steps, out_of_memory, sample
 from harness.generation.prompts import Prompts
 from harness.metrics import METRICS
 from harness.metrics import reference as references
 from harness.metrics.evidence import Evidence
 from harness.metrics.metric import Metric
 from harness.metrics.scorers import load_extractor, load_scorer
-from harness.targets import resolve
+from harness.targets import candidate as candidates
+from harness.targets import layout, resolve
 from harness.targets.target import Target, choose_device
 from harness.workloads import captions
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from harness.execution.executor import Setup
     from harness.metrics.reference import Reference
     from harness.metrics.scorers.scorer import Extractor, Scorer
+    from harness.targets.spec import TargetSpec
 
 
 class Workbench:
@@ -62,20 +65,40 @@ class Workbench:
         """The dense pipeline, under the workload's name and protocol."""
         self._progress(f"loading {self.workload.target.place}")
         loaded = resolve.load(self.workload.target, self.device)
-        # A safety checker blackens pictures, and more of them at higher sparsity. Figures must show the model alone.
-        if getattr(loaded.pipeline, "safety_checker", None) is not None:
-            loaded.pipeline.safety_checker = None
-        loaded = replace(loaded, name=self.workload.name, protocol=self.workload.protocol)
-        check_steps(loaded)
+        return _usable(replace(loaded, name=self.workload.name, protocol=self.workload.protocol))
+
+    def candidate(self, name: str) -> Target:
+        """Load a candidate in the target's place: another pipeline under the target's name and protocol.
+
+        Args:
+            name: The candidate's name in ids.
+
+        Raises:
+            HarnessError: The setup has no candidate of the name, or the candidate cannot take the target's place. The
+                message names it.
+        """
+        spec = self._candidate(name)
+        self._progress(f"loading {spec.place}")
+        with candidates.naming(name):
+            loaded = _usable(candidates.load(spec, self.target))
+            _refuse(self.scorer, loaded)
         return loaded
+
+    def digest_of(self, candidate: str) -> str:
+        """Return the digest of all files that a candidate is loaded from. It is not loaded. Errors as `candidate`."""
+        return layout.digest(Path(self._candidate(candidate).place))
+
+    def _candidate(self, name: str) -> TargetSpec:
+        spec = next((spec for spec in self.setup.candidates if spec.name == name), None)
+        if spec is None:
+            raise HarnessError(f"--candidate {name} is missing, and a case needs it; give --candidate {name}=DIR")
+        return spec
 
     @cached_property
     def scorer(self) -> Scorer:
         """The network that scores pictures. Raises HarnessError where it is the text encoder under test."""
         scorer = load_scorer(self.workload.scorer, self.device)
-        for name, module in self.target.components.items():
-            if name.startswith("text_encoder"):
-                scorer.refuse(module)
+        _refuse(scorer, self.target)
         return scorer
 
     @cached_property
@@ -132,7 +155,7 @@ class Workbench:
             stages=pictures.stages,
         )
 
-    def warm_up(self, cases: Iterable[Case]) -> None:
+    def warm_up(self, cases: Sequence[Case]) -> None:
         """Load everything that the cases need. Mistakes then show before the first case runs.
 
         Raises:
@@ -149,6 +172,21 @@ class Workbench:
             raise
         for case in cases:
             self.facts(case)
+        for name in dict.fromkeys(case.candidate for case in cases if case.candidate):
+            self._try(name)
+
+    def _try(self, name: str) -> None:
+        """Take one step with a candidate: its parts then fit each other, and both pipelines fit into memory."""
+        try:
+            with candidates.naming(name):
+                sample(self.candidate(name), self.texts[:1], 1)
+        except RuntimeError as error:
+            if out_of_memory(error):
+                raise HarnessError(
+                    f"--candidate {name} does not fit into the memory of {self.device} beside {self.workload.name}; "
+                    "choose another --torch-device, or --dtype float16"
+                ) from error
+            raise
 
     @cached_property
     def stack(self) -> Stack:
@@ -206,3 +244,19 @@ class Workbench:
             features=self.extractor.digest,
             reference=self.reference.digest if self.reference is not None else None,
         )
+
+
+def _usable(target: Target) -> Target:
+    """Return a pipeline without its safety checker. Raises HarnessError for a wrong number of steps."""
+    # A safety checker blackens pictures, and more of them at higher sparsity. Figures must show the model alone.
+    if getattr(target.pipeline, "safety_checker", None) is not None:
+        target.pipeline.safety_checker = None
+    check_steps(target)
+    return target
+
+
+def _refuse(scorer: Scorer, target: Target) -> None:
+    """Raise HarnessError where the scorer is a text encoder of the pipeline."""
+    for name, module in target.components.items():
+        if name.startswith("text_encoder"):
+            scorer.refuse(module)

@@ -13,6 +13,7 @@ from harness.case import Case
 from harness.errors import unknown
 from harness.execution import EXECUTORS
 from harness.execution.outcome import Outcome
+from harness.targets.spec import TargetSpec
 from harness.workloads.workload import Workload
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class Setup:
     """Whether outcomes carry every picture, not only the row for the contact sheet."""
     store: Path | None = None
     """Folder of finished work; None: nothing is kept or reused."""
+    candidates: tuple[TargetSpec, ...] = ()
+    """Pipelines of other tools that cases put in the target's place, by name."""
 
 
 class Executor(Protocol):

@@ -12,17 +12,25 @@ from harness.execution.bench import Workbench
 from harness.generation.generate import Kept, Pictures, generate
 from harness.generation.prompts import Prompts
 from harness.surgery.masks import Pruning
+from harness.targets.target import Target
 
 
 def make(
-    bench: Workbench, pruning: Pruning, batch_size: int, progress: Callable[[str], None], kept: Kept | None
+    bench: Workbench,
+    target: Target,
+    pruning: Pruning,
+    batch_size: int,
+    progress: Callable[[str], None],
+    kept: Kept | None,
 ) -> Pictures:
-    """Generate one picture per caption with the target as it is now.
+    """Generate one picture per caption with a pipeline as it is now.
 
     Args:
         bench: The loaded workload.
-        pruning: The pruned weights in the target; empty where it is dense. If a text encoder is pruned, captions are
-            encoded for this case. All other cases share captions that the dense text encoders have encoded.
+        target: Its target, dense or pruned, or a candidate in the target's place.
+        pruning: The pruned weights in the target; empty where it is dense, and for a candidate. If a text encoder is
+            pruned or a candidate's, captions are encoded for this case. All other cases share captions that the dense
+            text encoders have encoded.
         batch_size: Pictures generated at once; halved where they do not fit into memory.
         progress: Called with a short line after every denoising step.
         kept: Finished batches, see `generate`; None: all are made.
@@ -30,6 +38,6 @@ def make(
     Raises:
         HarnessError: One picture does not fit into memory.
     """
-    pruned_text = any(name.startswith("text_encoder") for name in pruning)
-    prompts = Prompts(bench.target) if pruned_text else bench.prompts
-    return generate(bench.target, bench.texts, batch_size, progress, kept, prompts)
+    dense_texts = target is bench.target and not any(name.startswith("text_encoder") for name in pruning)
+    prompts = bench.prompts if dense_texts else Prompts(target)
+    return generate(target, bench.texts, batch_size, progress, kept, prompts)

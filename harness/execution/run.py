@@ -27,9 +27,10 @@ from harness.metrics.metric import Sample
 from harness.png import row_of
 from harness.pruning.prune import rounding
 from harness.record import REUSED, SPARED, Cost, Counts, Record, Trace
-from harness.surgery.census import census
+from harness.surgery.census import census, changed, surviving
 from harness.surgery.fingerprint import fingerprint
 from harness.surgery.masks import Pruning, keep_digest, masked, sketch, weights_digest
+from harness.targets.target import Target
 
 Progress = Callable[[str], None]
 # Stands for a number of a trace that is not finite: JSON has no such numbers.
@@ -56,31 +57,59 @@ class Caches:
 
 @dataclass(frozen=True)
 class Facts:
-    """Facts of a pruned model that need no picture."""
+    """Facts of a pruned model, or of a candidate, that need no picture."""
 
     case: Case
     """The case."""
     stack: Stack
     """The machine and software."""
     keep: str
-    """The digest or the sketch of the keep masks, as in `Record`."""
+    """The digest or the sketch of the keep masks, as in `Record`. For a candidate: of the weights that are not zero."""
     components: dict[str, Counts]
     """Component → counts, as in `Record`."""
     trace: Trace
     """The keep masks and the weights, as in `Record`; no stage after "weights"."""
+    target: Target
+    """The pipeline that makes the pictures: the target with the pruned weights in it, or the candidate."""
     pruning: Pruning
-    """The pruned weights in the target."""
+    """The pruned weights in the target; empty where it is dense, and for a candidate."""
+    changed: dict[str, int]
+    """As in `Record`."""
     seconds: float
-    """Wall time of pruning."""
+    """Wall time of pruning, or of loading the candidate."""
+
+
+@contextmanager
+def ready(case: Case, bench: Workbench, caches: Caches, progress: Progress) -> Iterator[Facts]:
+    """Run the body while the pipeline of a case is ready. Afterwards the target is dense, as before.
+
+    Raises:
+        HarnessError: A method refuses a layer, memory is not enough, the target does not hold the pruned weights, or a
+            candidate cannot take the target's place.
+    """
+    if case.candidate:
+        yield _given(case, bench)
+        return
+    with pruned(case, bench, caches, progress) as facts:
+        yield facts
+
+
+def _given(case: Case, bench: Workbench) -> Facts:
+    """Return the facts of a candidate."""
+    start = time.perf_counter()
+    target = bench.candidate(case.candidate)
+    dense = bench.target.components
+    changes = {name: changed(module, dense.get(name)) for name, module in target.components.items()}
+    counts = census(target.components, case.layers)
+    # The digest of a candidate covers its configurations too, and everything else that makes its pictures.
+    trace = Trace("", target.digest, {"weights": fingerprint(target.components)})
+    seconds = time.perf_counter() - start
+    return Facts(case, bench.stack, surviving(target.components), counts, trace, target, {}, changes, seconds)
 
 
 @contextmanager
 def pruned(case: Case, bench: Workbench, caches: Caches, progress: Progress) -> Iterator[Facts]:
-    """Run the body while the target is pruned as the case says. Afterwards the target is dense again.
-
-    Raises:
-        HarnessError: A method refuses a layer, memory is not enough, or the target does not hold the pruned weights.
-    """
+    """Run the body while the target is pruned as the case says: see `ready`."""
     statistics = caches.calibrations.of(case, progress)
     progress("pruning")
     start = time.perf_counter()
@@ -104,7 +133,7 @@ def pruned(case: Case, bench: Workbench, caches: Caches, progress: Progress) -> 
         components = {name: replace(c, rounding=missed.get(name, 0.0)) for name, c in counts.items()}
         stages = {"weights": fingerprint(bench.target.components)}
         trace = Trace(sketched, weights_digest(pruning), stages)
-        yield Facts(case, bench.stack, keep, components, trace, pruning, seconds)
+        yield Facts(case, bench.stack, keep, components, trace, bench.target, pruning, {}, seconds)
 
 
 def run(
@@ -129,7 +158,7 @@ def run(
     finished = shelf.finished() if shelf else None
     if finished is not None:
         return finished
-    with pruned(case, bench, caches, progress) as facts:
+    with ready(case, bench, caches, progress) as facts:
         if facts.trace.weights == known:
             return Outcome(_record(case, bench, facts, SPARED), of_no_picture(), b"")
         seen = shelf.seen(facts.trace.weights) if shelf and not bench.setup.keeps_pictures else None
@@ -160,7 +189,7 @@ def _generate(bench: Workbench, facts: Facts, shelf: Shelf | None, progress: Pro
     kept, asked = shelf.batches("pictures") if shelf else None, bench.setup.batch_size
     with peak_memory(bench.device) as peak:
         start = time.perf_counter()
-        pictures = make(bench, facts.pruning, asked, progress, kept)
+        pictures = make(bench, facts.target, facts.pruning, asked, progress, kept)
         seconds = time.perf_counter() - start
     if kept and kept.used:
         # Times of some batches say nothing about all.
@@ -174,7 +203,8 @@ def _generate(bench: Workbench, facts: Facts, shelf: Shelf | None, progress: Pro
 def _null_arm(bench: Workbench, shelf: Shelf | None, progress: Progress) -> Evidence:
     """Return the evidence on the dense model's pictures in smaller batches. Rounding alone makes them differ."""
     half = max(1, min(bench.setup.batch_size, len(bench.texts)) // 2)
-    return bench.look(make(bench, {}, half, progress, shelf.batches("null") if shelf else None))
+    kept = shelf.batches("null") if shelf else None
+    return bench.look(make(bench, bench.target, {}, half, progress, kept))
 
 
 def _measure(case: Case, bench: Workbench, facts: Facts, own: Evidence, dense: Evidence) -> Record:
@@ -206,6 +236,7 @@ def _record(
         cost=Cost(None, None, None, None, note),
         conditions=bench.conditions,
         trace=replace(facts.trace, stages=stages),
+        changed=facts.changed,
     )
 
 

@@ -59,7 +59,8 @@ class Store:
         own = sources.outside(
             [METHODS[name].prune for name in case.methods.values()] + [metric.measure for metric in bench.metrics]
         )
-        parts = [msgspec.to_builtins(case), msgspec.to_builtins(bench.facts(case)), own, self._measured()]
+        given = [bench.digest_of(case.candidate)] if case.candidate else []
+        parts = [msgspec.to_builtins(case), msgspec.to_builtins(bench.facts(case)), own, self._measured(), given]
         wanted = len(bench.texts) if bench.setup.keeps_pictures else 0
         return Shelf(self.folder, self._key(CASES, parts), self._pictures_key, wanted)
 

@@ -14,6 +14,7 @@ from harness.plugin.results import LATENCY, LINE, QUALITY, Told
 from harness.plugin.settings import Settings
 from harness.png import ACROSS
 from harness.record import LatencyRecord, Record
+from harness.report.terminal import candidate_line
 from harness.results import LatencyResult, Result, plain
 from harness.verdict import judge as verdicts
 from harness.verdict.repository import Damaged, Repository
@@ -121,6 +122,8 @@ class Gate:
         facts = (bench.facts(record.case), bench.facts(dense.case))
         told = Told(result, of_dense, facts, tuple(bench.workload.texts[:ACROSS]))
         self._tell(QUALITY, plain(told))
+        if record.case.candidate:
+            self.note(candidate_line(record))
         _decide(result)
 
     def _judged(self, record: Record) -> Result:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from harness.execution import EXECUTORS
 from harness.metrics import METRICS
 from harness.plugin import refusals
 from harness.plugin.settings import Settings
+from harness.targets.candidate import named
 from harness.targets.resolve import EMBEDDED, resolve
 from harness.targets.spec import TargetSpec
 from harness.verdict.effect import Rules
@@ -50,6 +52,10 @@ def declare(parser: pytest.Parser) -> None:
         "--target", action="append", metavar="NAME|DIR|ID",
         help="what to prune; repeat the option for several: scenes (default), sd2_untrained, a folder that diffusers "
         "saved, or a Hub id",
+    )  # fmt: skip
+    add(
+        "--candidate", action="append", metavar="[NAME=]DIR",
+        help="measure a pipeline that another tool made from the target, as a case of its own; repeat for several",
     )  # fmt: skip
     add("--tier", default="pr", choices=TIERS, help="smoke: one case per method; pr (default); full: every method")
     add(
@@ -141,6 +147,7 @@ def _settings(option: argparse.Namespace, root: Path) -> Settings:
         raise unknown("--executor", option.executor, EXECUTORS)
     settings = Settings(
         targets=targets,
+        candidates=_candidates(option.candidate or (), targets),
         tier=option.tier,
         changed=option.changed,
         captions=TIERS[option.tier] if option.captions is None else option.captions,
@@ -230,4 +237,18 @@ def _targets(option: argparse.Namespace) -> tuple[TargetSpec, ...]:
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise HarnessError(f"--target: two targets would be called {twice[0]} in ids; rename the folder of one")
+    return specs
+
+
+def _candidates(given: Sequence[str], targets: Sequence[TargetSpec]) -> tuple[TargetSpec, ...]:
+    """Return all candidates. Raises HarnessError where there are several targets, or two candidates of one name."""
+    if given and len(targets) > 1:
+        raise HarnessError(
+            f"--candidate {given[0]} needs one --target, and {len(targets)} are given; run them one by one"
+        )
+    specs = tuple(named(text, targets[0]) for text in given)
+    names = [spec.name for spec in specs]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise HarnessError(f"--candidate: two candidates would be called {twice[0]} in ids; give NAME=DIR to one")
     return specs

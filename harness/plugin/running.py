@@ -149,6 +149,7 @@ class Targets:
             tuple(name for name in settings.metrics if not settings.lacking(target, METRICS[name].takes)),
             settings.images is not None,
             settings.store,
+            settings.candidates,
         )
         executor = create(settings.executor, setup, self._progress)
         try:

@@ -22,6 +22,8 @@ class Settings:
 
     targets: tuple[TargetSpec, ...]
     """The targets, in the order of `--target`. Their names differ."""
+    candidates: tuple[TargetSpec, ...]
+    """Pipelines of other tools that are measured against the one target. Their names differ."""
     tier: str
     """"smoke", "pr" or "full"."""
     changed: bool

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from uuid import uuid4
 
-import msgspec
 from safetensors import SafetensorError
 
-from harness import digests, files
+from harness import files
 from harness.case import Case
 from harness.components import COMPONENTS, selection
 from harness.errors import HarnessError
 from harness.pruning.calibration import PADDING, Calibration, calibrate, fit
 from harness.pruning.calibration_file import load, save
-from harness.pruning.export_record import FILE, ExportRecord, record_of
+from harness.pruning.export_record import ExportRecord, record_of, write
+from harness.pruning.packed import pack, weight_bytes
 from harness.pruning.prune import check_pattern, prune, rounding
 from harness.record import Counts
 from harness.surgery.census import census
@@ -59,6 +57,8 @@ class Request:
     """Whether padding tokens of text encoders count: "counted" or "dropped"."""
     device: str = "auto"
     """The value of `--device`: "auto", "cpu", "cuda", "cuda:1", …"""
+    packed: bool = False
+    """Whether weights are stored as bits and surviving values, see `packed_file`."""
 
     def case(self) -> Case:
         """Return the case.
@@ -71,7 +71,7 @@ class Request:
 
 
 def export(request: Request, say: Say, progress: Say = lambda _: None) -> Path:
-    """Prune, check, and save a pipeline that `DiffusionPipeline.from_pretrained` loads.
+    """Prune, check, and save a pipeline that `DiffusionPipeline.from_pretrained` loads, or `load_packed`.
 
     The folder appears when all of it is written, or not at all.
 
@@ -115,6 +115,9 @@ def export(request: Request, say: Say, progress: Say = lambda _: None) -> Path:
             f"{requested:.2%}), {count.sparsity_component:.2%} of all {count.parameters:,} parameters; "
             f"{case.layers} layers hold {count.targeted / count.parameters:.1%} of them"
         )
+    if request.packed:
+        dense = sum(count.dense_bytes for count in counts.values())
+        say(f"packed: {' and '.join(counts)} take {weight_bytes(out) / 1e6:.2f} MB on disk, {dense / 1e6:.2f} MB dense")
     return request.out
 
 
@@ -152,9 +155,7 @@ def _check_calibration(request: Request, case: Case) -> tuple[str, ...]:
 
 def _check_places(request: Request, out: Path) -> None:
     """Refuse places that cannot be written, or that overlap. `out` is the folder with all links resolved."""
-    files.check_folder("--out", request.out)
-    if out.is_dir() and any(out.iterdir()):
-        raise HarnessError(f"--out {request.out} is not empty; name another folder, or remove this one")
+    files.check_new_folder("--out", request.out)
     if request.target.kind == "folder" and Path(request.target.place) in out.parents:
         raise HarnessError(
             f"--out {request.out} lies in the folder of the pipeline that is pruned; name a folder elsewhere"
@@ -222,24 +223,17 @@ def _calibration(
 
 def _save(request: Request, record: ExportRecord, target: Target, out: Path) -> None:
     """Write the pipeline as it is now, and its record."""
-    partial = out.with_name(f".{out.name}.{uuid4().hex[:8]}")
     try:
-        partial.mkdir(parents=True)
-        place = partial / FILE
-        place.touch()
-        target.pipeline.save_pretrained(partial, safe_serialization=True)
-        written = [path for path in sorted(partial.rglob("*")) if path.is_file() and path != place]
-        for path in written:
-            # safetensors makes files that only their owner may read.
-            path.chmod(place.stat().st_mode)
-        known = {path.relative_to(partial).as_posix(): digests.of_file(path) for path in written}
-        place.write_bytes(msgspec.json.format(msgspec.json.encode(replace(record, files=known)), indent=1) + b"\n")
-        if out.exists():
-            out.rmdir()
-        partial.rename(out)
+        with files.new_folder(out) as partial:
+            target.pipeline.save_pretrained(partial, safe_serialization=True)
+            packed = pack(partial) if request.packed else {}
+            if request.packed and not packed:
+                raise HarnessError(
+                    "--packed would change nothing: so few weights are zero that the bits need more room than the "
+                    "zeros. No pipeline was saved. Leave --packed out, or prune more"
+                )
+            write(partial, replace(record, packed=packed))
     except (OSError, RuntimeError, SafetensorError) as error:
         raise HarnessError(
             f"--out {request.out} cannot be written ({error}); no pipeline was saved. Free some space, or change --out"
         ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

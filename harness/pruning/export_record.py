@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 
+import msgspec
+
+from harness import digests
 from harness.case import Case
+from harness.errors import HarnessError
 from harness.pruning.calibration import About, Calibration
 from harness.pruning.prune import rounding
 from harness.record import Counts
@@ -60,6 +65,8 @@ class ExportRecord:
     """Pruned component → its record."""
     files: dict[str, str]
     """Path in the folder → SHA-256, for every other file."""
+    packed: dict[str, str] = field(default_factory=dict)
+    """Path of a packed file → digest of its tensors before they were packed; empty where nothing is packed."""
 
 
 def record_of(
@@ -105,3 +112,32 @@ def record_of(
 def _layer(pruned: Pruned, stats: LayerStats | None) -> LayerRecord:
     sparsity = 1 - float(pruned.keep.double().mean())
     return LayerRecord(tuple(pruned.keep.shape), sparsity, stats.rows if stats else None)
+
+
+def write(folder: Path, record: ExportRecord) -> None:
+    """Write the record into a pipeline's folder, with the digests of all files that are there.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    written = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    known = {path.relative_to(folder).as_posix(): digests.of_file(path) for path in written}
+    text = msgspec.json.format(msgspec.json.encode(replace(record, files=known)), indent=1)
+    (folder / FILE).write_bytes(text + b"\n")
+
+
+def read(folder: Path) -> ExportRecord:
+    """Read the record of a folder that `prunegate prune` wrote.
+
+    Raises:
+        HarnessError: The file is missing, damaged, or something else.
+    """
+    place = folder / FILE
+    try:
+        return msgspec.json.decode(place.read_bytes(), type=ExportRecord)
+    except OSError as error:
+        raise HarnessError(
+            f"{place} cannot be read ({error.strerror or error}); give a folder that `prunegate prune` wrote"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise HarnessError(f"{place} is damaged ({error}); copy the folder again, or prune again") from error

@@ -49,6 +49,8 @@ class Group:
         case = self.case
         if case.is_dense:
             return f"{case.target}: the dense model"
+        if case.candidate:
+            return f"{case.target}: the candidate {case.candidate} in the target's place"
         return f"{case.target}: {case.component} pruned by {case.method}, {case.layers} layers"
 
     @property

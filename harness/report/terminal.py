@@ -46,6 +46,16 @@ def _headline(metric: Metric, record: Record) -> str:
     return f"{metric.label} {figure.value:{width}.{metric.digits([figure])}f}"
 
 
+def candidate_line(record: Record) -> str:
+    """Return the line that says what a candidate consists of, and how much of it is not the target's."""
+    parts = [
+        f"{name} {counts.parameters:,} parameters ({counts.sparsity_component:.1%} zeros, "
+        f"{counts.dense_bytes / 1e6:.1f} MB), {record.changed[name]} layers changed"
+        for name, counts in record.components.items()
+    ]
+    return f"  {record.case.candidate}: {'; '.join(parts)}"
+
+
 def latency_line(result: LatencyResult) -> str:
     """Return the line that is printed when a ratio of latencies has been measured."""
     ratio = result.ratio

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import nn
 
+from harness import digests
 from harness.record import Counts
-from harness.surgery.layers import prunable, weight_of
+from harness.surgery.layers import matrix, prunable, weight_of
 
 
 def census(components: Mapping[str, nn.Module], layers: str) -> dict[str, Counts]:
@@ -48,3 +50,34 @@ def _counts(module: nn.Module, layers: str) -> Counts:
         dense_bytes=dense,
         stored_bytes=dense - saved,
     )
+
+
+def surviving(components: Mapping[str, nn.Module]) -> str:
+    """Return one digest of which weights are not zero, in the prunable layers of all components.
+
+    It is the digest of the keep masks of a case that has pruned these layers, as `masks.keep_digest` gives it.
+    """
+    return digests.of_tensors(
+        (f"{component}.{name}", matrix(layer) != 0)
+        for component, module in components.items()
+        for name, layer in prunable(module, "all").items()
+    )
+
+
+def changed(component: nn.Module, dense: nn.Module | None) -> int:
+    """Count the prunable layers whose weight differs in two components. A layer that only one of them has counts.
+
+    Args:
+        component: The component of a candidate.
+        dense: The target's component of the same name; None where it has none.
+    """
+    ours = prunable(component, "all")
+    theirs = prunable(dense, "all") if dense is not None else {}
+    return sum(
+        name not in ours or name not in theirs or not _equal(ours[name], theirs[name]) for name in {**ours, **theirs}
+    )
+
+
+def _equal(one: nn.Module, other: nn.Module) -> bool:
+    first, second = matrix(one), matrix(other)
+    return first.dtype == second.dtype and torch.equal(first, second)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 INDEX = "model_index.json"
 # Files that can run code when they are loaded.
 PICKLES = (".bin", ".ckpt", ".pt", ".pth")
+# The end of the name of a file that `prunegate prune --packed` wrote.
+PACKED = ".packed"
 # Parts of most pipelines, beside `COMPONENTS`.
 _OTHERS = ("vae", "scheduler", *TOKENIZERS.values())
 # Keys of a configuration that name its writer. They do not influence what the pipeline computes.
@@ -60,6 +62,8 @@ def check(folder: Path) -> None:
     for part in (folder / name for name in listed):
         if not part.is_dir():
             raise HarnessError(f"{folder / INDEX} lists {part.name}, and {part} is not a folder; {_ADVICE}")
+        if any(part.glob(f"*{PACKED}")):
+            raise HarnessError(f"{part} holds packed weights; run `prunegate unpack {folder} --out DIR`, and give DIR")
         weights = sorted(part.glob("*.safetensors"))
         pickled = [path.name for path in sorted(part.iterdir()) if path.suffix in PICKLES]
         if pickled and not weights:

@@ -68,7 +68,7 @@ def resolve(
     if kind == "folder":
         layout.check(Path(name))
         place = str(Path(name).resolve())
-    short = _short(Path(place).name)
+    short = short_name(Path(place).name)
     if not any(letter.isalnum() for letter in short) or len(short.encode()) > LONGEST:
         raise HarnessError(
             f"the target {name} would be called {short or 'nothing'} in ids; use a folder whose name has letters or "
@@ -105,8 +105,11 @@ def _kind(name: str) -> Literal["built", "folder", "hub"]:
     raise unknown("target", name, TARGETS)
 
 
-def _short(name: str) -> str:
-    """Return a name as ids write it: all but letters, their marks, digits of any script, "_" and "." becomes "_"."""
+def short_name(name: str) -> str:
+    """Return a name as ids write it.
+
+    All but letters, their marks, digits of any script, "_" and "." becomes "_".
+    """
     whole = unicodedata.normalize("NFC", name)
     # Marks are vowels in many scripts.
     kept = "".join(c if c in "_." or unicodedata.category(c)[0] in "LMN" else " " for c in whole)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -47,12 +48,19 @@ def from_folder(pipeline_folder: Path, device: torch.device, digest: str) -> Tar
         pipeline = loading.pipeline(pipeline_folder, torch.float32, None).to(device)
     except (HarnessError, RuntimeError) as error:
         raise HarnessError(f"{pipeline_folder} is no pipeline of scenes ({error}); train it again") from error
-    from diffusers.models.attention_processor import AttnProcessor
-
     pipeline.set_progress_bar_config(disable=True)
-    if device.type == "cpu":
-        # The fused attention of the CPU is slower than plain products at 64 and 16 tokens.
-        pipeline.unet.set_attn_processor(AttnProcessor())
+    plain_attention(pipeline, device)
     components = {name: getattr(pipeline, name).eval() for name in ("text_encoder", "unet")}
     family = family_of(type(pipeline).__name__)
     return Target("scenes", pipeline, components, family, PROTOCOLS["scenes"], digest, device)
+
+
+def plain_attention(pipeline: Any, device: torch.device) -> None:
+    """Let the U-Net of a pipeline like `scenes` compute attention as plain products, on a CPU.
+
+    The fused attention of the CPU is slower at 64 and 16 tokens.
+    """
+    from diffusers.models.attention_processor import AttnProcessor
+
+    if device.type == "cpu":
+        pipeline.unet.set_attn_processor(AttnProcessor())

@@ -68,7 +68,8 @@ def judge(
     if verdict is None and against is None:
         verdict = quality(record, before, repository)
     elif verdict is None and against is not None:
-        verdict = by_effect(record, before, repository, against, rules)
+        verdict, undecided = by_effect(record, before, repository, against, rules)
+        notes += [undecided] if undecided else []
     memory, note = _memory(record, before)
     notes += [note] if note else []
     known = record.case.target == EMBEDDED and record.stack.dtype == "float32"

@@ -57,9 +57,14 @@ def quality(record: Record, before: Baseline, repository: Repository) -> Verdict
 
 def by_effect(
     record: Record, before: Baseline, repository: Repository, against: Anchor, rules: Rules
-) -> Verdict | None:
-    """Return the verdict on the effect of pruning, on another stack. The dense model is judged by its own change."""
-    alpha, verdicts = FALSE_ALARMS / repository.comparisons, []
+) -> tuple[Verdict | None, str]:
+    """Return the verdict on the effect of pruning, on another stack, and what these captions cannot decide.
+
+    The dense model is judged by its own change. A metric that needs more captions makes the case UNDERPOWERED where it
+    has left its tolerance, or where it is the score that the anchor rests on. Distances between distributions need many
+    more captions than that score: they are named, and do not speak for the case.
+    """
+    alpha, verdicts, undecided = FALSE_ALARMS / repository.comparisons, [], []
     for name, metric in METRICS.items():
         if name not in before.quality or name not in record.quality:
             continue
@@ -71,11 +76,16 @@ def by_effect(
         kind = decide(worse_by, change.se, noise, allowed, alpha, change.n)
         if kind == PASS:
             continue
+        moved = abs(worse_by) > allowed
+        if kind == UNDERPOWERED and not moved and name != against.score:
+            undecided.append(name)
+            continue
         line = f"the effect of pruning on {name}, {then:+.4g}, has moved by {change.value:+.4g} ± {change.se:.2g} "
         line += f"(tolerance ±{allowed:.3g}, n {change.n}"
         line += f", p {p_value(worse_by, change.se, noise, change.n):.1g})"
         if kind == UNDERPOWERED:
             line += f"; about {enough(change, noise, allowed, alpha):,} captions would decide"
-        verdicts.append(Verdict(kind, "effect", line, moved=abs(worse_by) > allowed))
+        verdicts.append(Verdict(kind, "effect", line, moved=moved))
     verdicts.sort(key=lambda verdict: (verdict.kind == UNDERPOWERED, not verdict.moved, _GRAVITY.index(verdict.kind)))
-    return verdicts[0] if verdicts else None
+    note = f"these captions are too few for the effect on {', '.join(undecided)}" if undecided else ""
+    return verdicts[0] if verdicts else None, note

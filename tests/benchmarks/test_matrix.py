@@ -6,9 +6,11 @@ from itertools import pairwise
 
 import pytest
 
-from benchmarks.matrix import cost_cases, quality_cases
+from benchmarks.matrix import candidate_cases, cost_cases, quality_cases
 from benchmarks.study import study_cases
 from harness.components import BOTH
+from harness.scenes.weights import PIPELINE
+from harness.targets.spec import TargetSpec
 
 SD3 = ("text_encoder", "text_encoder_2", "text_encoder_3", "transformer")
 TIERS = ("smoke", "pr", "full")
@@ -79,3 +81,9 @@ def test_latency_is_measured_of_the_parts_that_there_are() -> None:
             ("text_encoder", "0.50"), ("text_encoder", "0.80"), ("transformer", "0.35"), ("transformer", "0.70")
         )
     ]  # fmt: skip
+
+
+def test_a_candidate_is_one_case_with_its_own_components() -> None:
+    assert candidate_cases("scenes", ()) == []
+    (case,) = candidate_cases("scenes", [TargetSpec("mine", "folder", str(PIPELINE))])
+    assert case.id == "scenes-both-candidate:mine-all-given"

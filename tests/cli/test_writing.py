@@ -204,6 +204,21 @@ def test_prune_saves_a_pipeline(command: Command, tmp_path: Path) -> None:
     assert lines[0].startswith("text_encoder: 47.50% of") and (tmp_path / "out" / "model_index.json").is_file()
 
 
+def test_packed_and_unpacked_is_the_pipeline_that_prune_saves(command: Command, tmp_path: Path) -> None:
+    how = ("prune", "scenes", "--method", "magnitude", "--text-encoder", "--pattern", "2:4", "--device", "cpu", "--out")
+    assert command(*how, tmp_path / "dense").code == 0
+    done = command(*how, tmp_path / "packed", "--packed")
+    last, said = done.out.splitlines()[:0:-1]
+    assert re.fullmatch(r"packed: text_encoder and unet take 25\.\d\d MB on disk, 27\.2\d MB dense", said)
+    assert last.endswith(f"; to load it: prunegate unpack {tmp_path / 'packed'} --out DIR") and not done.err
+    done = command("unpack", tmp_path / "packed", "--out", tmp_path / "again")
+    assert (done.code, done.out, done.err) == (0, f"saved in {tmp_path / 'again'}\n", "")
+    for path in (tmp_path / "dense").rglob("*.*"):
+        assert path.read_bytes() == (tmp_path / "again" / path.relative_to(tmp_path / "dense")).read_bytes(), path
+    refused = command("unpack", tmp_path / "dense", "--out", tmp_path / "other").refused
+    assert refused.startswith(f"{tmp_path / 'dense' / 'prunegate.json'} names no packed file")
+
+
 def test_saved_statistics_write_over_no_other_file(command: Command, tmp_path: Path) -> None:
     captions = tmp_path / "captions.txt"
     captions.write_text("a red dog\n")

@@ -155,7 +155,7 @@ def null_arm_at_the_same_batch_size(patch: Patch) -> None:
     """The row dense compares the dense pictures with themselves."""
 
     def same(bench: Workbench, shelf: object, progress: Callable[[str], None]) -> Evidence:
-        return bench.look(running.make(bench, {}, bench.setup.batch_size, progress, None))
+        return bench.look(running.make(bench, bench.target, {}, bench.setup.batch_size, progress, None))
 
     patch.setattr(running, "_null_arm", same)
 

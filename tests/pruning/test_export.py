@@ -14,7 +14,7 @@ from torch import Tensor
 
 from harness import digests
 from harness.errors import HarnessError
-from harness.pruning import export as exporting
+from harness.pruning import export_record
 from harness.pruning.export import Request, export
 from harness.surgery.layers import prunable
 from harness.targets.resolve import resolve
@@ -215,7 +215,7 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     def full(content: object) -> bytes:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(exporting.msgspec.json, "encode", full)
+    monkeypatch.setattr(export_record.msgspec.json, "encode", full)
     with pytest.raises(HarnessError, match=r"No space left on device.*no pipeline was saved"):
         export(request(tmp_path / "out"), print)
     assert not list(tmp_path.iterdir())

@@ -139,3 +139,17 @@ def test_dropoff_has_a_row_per_curve(run: Path, capsys: pytest.CaptureFixture[st
     assert lines[0].startswith("n = 64, margins: ")
     # FID is 2 worse than dense between 0.10 and 0.30.
     assert rows[0].split(" | ")[3] == "0.1"
+
+
+def test_packed_sizes_has_a_row_per_level(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    tool = load("packed_sizes")
+    # An archive that is as large as the file: the control of the shares.
+    monkeypatch.setattr(tool, "ARCHIVES", {"cat": ("cat",)})
+    assert tool.main(["--levels", "2:4"]) == 0
+    head, _, row = capsys.readouterr().out.splitlines()
+    assert head.startswith("| level | dense, MB | `stored`, MB | packed, MB |")
+    level, dense, stored, packed, archive = (cell.strip() for cell in row.strip("|").split("|"))
+    assert (level, dense) == ("2:4", "27.29") and float(stored) < float(dense)
+    assert abs(float(packed.split("(")[1].rstrip("%)"))) < 1 and archive.startswith("27.29 (+")
+    monkeypatch.setattr(tool, "ARCHIVES", {"no_such_program": ()})
+    assert tool.main([]) == 2 and "no_such_program is not installed" in capsys.readouterr().err
