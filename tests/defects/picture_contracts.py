@@ -40,7 +40,7 @@ def flags_belong_to_their_pictures(_: Path) -> None:
     bench: Any = SimpleNamespace(target=target, texts=captions, prompts=None)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(generate, "call", call)
-        made = pictures.make(bench, {}, 3, lambda text: None, None)
+        made = pictures.make(bench, bench.target, {}, 3, lambda text: None, None)
     assert made.degenerate.tolist() == [caption == "blank" for caption in captions]
 
 
