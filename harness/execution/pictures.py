@@ -15,7 +15,12 @@ from harness.surgery.masks import Pruning
 
 
 def make(
-    bench: Workbench, pruning: Pruning, batch_size: int, progress: Callable[[str], None], kept: Kept | None
+    bench: Workbench,
+    pruning: Pruning,
+    batch_size: int,
+    progress: Callable[[str], None],
+    kept: Kept | None,
+    before_step: Callable[[int], None] | None = None,
 ) -> Pictures:
     """Generate one picture per caption with the target as it is now.
 
@@ -26,10 +31,11 @@ def make(
         batch_size: Pictures generated at once; halved where they do not fit into memory.
         progress: Called with a short line after every denoising step.
         kept: Finished batches, see `generate`; None: all are made.
+        before_step: Called with the number of every coming denoising step of a batch, see `generate`.
 
     Raises:
         HarnessError: One picture does not fit into memory.
     """
     pruned_text = any(name.startswith("text_encoder") for name in pruning)
     prompts = Prompts(bench.target) if pruned_text else bench.prompts
-    return generate(bench.target, bench.texts, batch_size, progress, kept, prompts)
+    return generate(bench.target, bench.texts, batch_size, progress, kept, prompts, before_step)

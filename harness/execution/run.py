@@ -59,6 +59,8 @@ class Facts:
     """The pruned weights in the target."""
     seconds: float
     """Wall time of pruning."""
+    before_step: Callable[[int], None] | None = None
+    """Puts the weights of a denoising step in, where a case is pruned in some steps only."""
 
 
 @contextmanager
@@ -84,11 +86,12 @@ def pruned(case: Case, bench: Workbench, caches: Caches, progress: Progress) -> 
     seconds = (time.perf_counter() - start) / levels
     # Masks of methods without data are equal on every machine. Masks from data change with the rounding of sums.
     keep = sketch(pruning) if case.needs else keep_digest(pruning)
-    with masked(bench.target.components, pruning):
-        counts = census(bench.target.components, "all" if case.is_dense else case.layers)
+    with masked(bench.target.components, pruning) as switch:
+        counts = census(bench.target.components, case.counted, bench.target.family.kinds, case.given_back)
         missed = rounding(bench.target, case)
         components = {name: replace(c, rounding=missed.get(name, 0.0)) for name, c in counts.items()}
-        yield Facts(keep, components, pruning, seconds)
+        steps = bench.target.protocol.num_inference_steps
+        yield Facts(keep, components, pruning, seconds, switch.in_half(case.window, steps) if case.window else None)
 
 
 def run(case: Case, bench: Workbench, dense: Outcome | None, caches: Caches, progress: Progress) -> Outcome:
@@ -111,7 +114,7 @@ def run(case: Case, bench: Workbench, dense: Outcome | None, caches: Caches, pro
     if finished is not None:
         return finished
     with pruned(case, bench, caches, progress) as facts:
-        weights = weights_digest(facts.pruning) if shelf else ""
+        weights = weights_digest(facts.pruning, case.window) if shelf else ""
         seen = shelf.seen(weights) if shelf and not bench.setup.keeps_pictures else None
         pictures, cost = (None, _reused()) if seen else _generate(bench, facts, shelf, progress)
     if seen is not None:
@@ -140,7 +143,7 @@ def _generate(bench: Workbench, facts: Facts, shelf: Shelf | None, progress: Pro
     kept, asked = shelf.batches("pictures") if shelf else None, bench.setup.batch_size
     with peak_memory(bench.device) as peak:
         start = time.perf_counter()
-        pictures = make(bench, facts.pruning, asked, progress, kept)
+        pictures = make(bench, facts.pruning, asked, progress, kept, facts.before_step)
         seconds = time.perf_counter() - start
     if kept and kept.used:
         # Times of some batches say nothing about all.

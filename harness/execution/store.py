@@ -55,7 +55,8 @@ class Store:
         """Return the place of one case."""
         bench = self._bench
         own = sources.outside(
-            [METHODS[name].prune for name in case.methods.values()] + [metric.measure for metric in bench.metrics]
+            [place for name in case.methods.values() for place in (METHODS[name].prune, METHODS[name].refine) if place]
+            + [metric.measure for metric in bench.metrics]
         )
         parts = [msgspec.to_builtins(case), msgspec.to_builtins(bench.facts(case)), own, self._measured()]
         wanted = len(bench.texts) if bench.setup.keeps_pictures else 0

@@ -110,7 +110,7 @@ def test_calibration_captions_are_read_like_every_caption_file(tmp_path: Path) -
             "--transformer: scenes has no transformer, it has text_encoder, unet",
         ),
         ("owl_wanda", {"levels": {"unet": Pattern(2, 4)}}, "gives each layer a sparsity of its own"),
-        ("magnitude", {"layers": "conv"}, "use one of: all, linear"),
+        ("magnitude", {"layers": "conv"}, "use one of: all, attention, convolution, .* linear"),
         (
             "magnitude",
             {"calibration": Path("x")},
