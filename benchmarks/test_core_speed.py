@@ -115,6 +115,35 @@ def test_ten_wanda_levels(benchmark: Any) -> None:
         assert torch.equal(pruned.keep, keep)
 
 
+@pytest.mark.parametrize(("shape", "wanted"), [((128, 256), 4.0), ((32, 576), 8.0)], ids=["128x256", "32x576"])
+def test_swaps(benchmark: Any, shape: tuple[int, int], wanted: float) -> None:
+    """All rows at once and some candidates against one row after the other and all pairs; as small an error."""
+    import torch
+
+    from benchmarks import published
+    from pruners import wanda
+    from pruners.stats import collect
+    from pruners.swaps import ROUNDS, refine
+
+    rng = torch.Generator().manual_seed(0)
+    weight = torch.randn(shape, generator=rng) / shape[1] ** 0.5
+    mixing = torch.randn(shape[1], shape[1], generator=rng) / shape[1] ** 0.5
+    stats = collect(torch.randn(2 * shape[1], shape[1], generator=rng) @ mixing, gram=True)
+    assert stats.gram is not None
+    gram, start = stats.gram[0], wanda.prune(weight, stats, [0.5], 0)
+    ours, reference = compare(
+        benchmark,
+        lambda: refine(weight, stats, [0.5], start)[0].keep,
+        lambda: published.swaps(weight, gram, start[0].keep, ROUNDS),
+        3,
+        wanted,
+    )
+    own, theirs, before = (
+        float(((weight * ~keep) @ gram * (weight * ~keep)).sum()) for keep in (ours, reference, start[0].keep)
+    )
+    assert own <= 1.02 * theirs < 0.8 * before
+
+
 @pytest.mark.parametrize(
     ("shape", "wanted"),
     [

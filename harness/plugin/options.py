@@ -17,7 +17,7 @@ from harness.targets.resolve import EMBEDDED, resolve
 from harness.targets.spec import TargetSpec
 
 # Tier → how many captions a case is measured with, unless --captions says otherwise.
-TIERS = {"smoke": 16, "pr": 64, "full": 64}
+TIERS = {"smoke": 16, "pr": 64, "full": 64, "study": 64}
 DTYPES = ("float32", "float16", "bfloat16")
 
 
@@ -48,7 +48,8 @@ def declare(parser: pytest.Parser) -> None:
         help="what to prune; repeat the option for several: scenes (default), sd2_untrained, a folder that diffusers "
         "saved, or a Hub id",
     )  # fmt: skip
-    add("--tier", default="pr", choices=TIERS, help="smoke: one case per method; pr (default); full: every method")
+    tiers = "smoke: one case per method; pr (default); full: finer levels; study: further methods and kinds of layers"
+    add("--tier", default="pr", choices=TIERS, help=tiers)
     add("--captions", type=int, metavar="N", help="captions per case (default 64; 16 in the tier smoke)")
     add("--metrics", metavar="NAMES", help="more metrics to measure, joined by commas, such as ssim,psnr")
     add("--torch-device", default="auto", help="auto (default: a GPU where there is one), cpu, cuda, cuda:1, …")

@@ -8,7 +8,8 @@ import pytest
 
 from benchmarks.matrix import cost_cases, quality_cases
 from benchmarks.study import study_cases
-from harness.components import BOTH
+from harness.components import BOTH, KINDS
+from pruners import METHODS
 
 SD3 = ("text_encoder", "text_encoder_2", "text_encoder_3", "transformer")
 TIERS = ("smoke", "pr", "full")
@@ -18,7 +19,7 @@ def ids(target: str, components: tuple[str, ...], tier: str) -> list[str]:
     return [case.id for case in quality_cases(target, components, tier)]
 
 
-@pytest.mark.parametrize(("tier", "count"), [("smoke", 8), ("pr", 35), ("full", 356)])
+@pytest.mark.parametrize(("tier", "count"), [("smoke", 10), ("pr", 35), ("full", 358)])
 def test_scenes_has_as_many_cases_as_before_and_each_once(tier: str, count: int) -> None:
     names = ids("scenes", BOTH, tier)
     assert len(names) == len(set(names)) == count and names[0] == "scenes-none-dense-none-0.00"
@@ -79,3 +80,30 @@ def test_latency_is_measured_of_the_parts_that_there_are() -> None:
             ("text_encoder", "0.50"), ("text_encoder", "0.80"), ("transformer", "0.35"), ("transformer", "0.70")
         )
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("components", [BOTH, SD3, ("unet",)], ids="+".join)
+def test_the_study_has_every_method_and_kind_and_each_case_once(components: tuple[str, ...]) -> None:
+    cases = quality_cases("scenes", components, "study")
+    assert len(cases) == len(set(cases)) and cases[0].is_dense
+    assert {part for case in cases for part in case.components} <= set(components)
+    if components == BOTH:
+        assert set(METHODS) - {case.method for case in cases} == {
+            "random",
+            "owl_magnitude",
+            "owl_wanda",
+            "owl_sparsegpt",
+        }
+        assert {case.layers for case in cases} >= set(KINDS)
+        # Every kind is also pruned by count, and given back.
+        assert {case.layers for case in cases if case.variant == "count"} == set(KINDS)
+        assert {case.given_back for case in cases} == {"", *KINDS}
+
+
+def test_the_tiers_that_run_by_default_have_the_magnitude_cases_of_before() -> None:
+    """`-k magnitude` selects by parts of names, and further methods have names such as magnitude_swaps."""
+    before = {"magnitude", "global_magnitude", "owl_magnitude", "owl_magnitude+magnitude"}
+    for tier in TIERS:
+        cases = [case for case in quality_cases("scenes", BOTH, tier) if "magnitude" in case.id]
+        assert {case.method for case in cases} <= before and not any(case.variant for case in cases)
+        assert {case.layers for case in cases} <= {"all", "linear"}
