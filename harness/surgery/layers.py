@@ -51,7 +51,8 @@ def held(component: nn.Module, layers: str, kinds: Kinds | None = None) -> dict[
     """
     by_name = _chosen(component, layers, kinds)
     if not by_name:
-        raise HarnessError(f"{type(component).__name__} has no layer of the kind {layers!r} to prune")
+        name = type(component).__name__
+        raise HarnessError(f"{name} has no layer of the kind {layers!r} to prune; choose other layers")
     return by_name
 
 
