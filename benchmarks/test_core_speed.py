@@ -116,7 +116,7 @@ def test_ten_wanda_levels(benchmark: Any) -> None:
 
 
 def test_swaps(benchmark: Any) -> None:
-    """Swaps of all rows at once against one row after the other and all pairs, on a layer of 64×256; as small an error."""
+    """Swaps of all rows at once against one row after the other and all pairs, on 64×256; as small an error."""
     import torch
 
     from benchmarks import published
