@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from benchmarks.ablation import ablation_cases
 from benchmarks.study import study_cases
 from harness.case import CANDIDATE, Case
 from harness.components import denoiser_of, selection
@@ -71,6 +72,10 @@ MATRIX: dict[tuple[str, str, str], tuple[Levels, Levels]] = {
     ("unet", "global_magnitude", "all"): ((), TENTHS + UNET_EARLY),
     ("both", "owl_magnitude+magnitude", "all"): ((), PAIRS[1:2]),
     ("both", "global_magnitude", "all"): ((), PAIRS[1:2]),
+    # Further methods are in the tier `study`.
+    ("unet", "ria", "all"): ((), (0.50,)),
+    # On the U-Net, every package takes a calibration of its own.
+    ("text_encoder", "obsdiff", "all"): ((), (0.70,)),
 }
 
 # One case per method, at a level with a visible but not total loss; and a pattern that is no half.
@@ -83,6 +88,8 @@ SMOKE = (
     Case("", "unet", "owl_wanda", "all", (0.50,)),
     Case("", "text_encoder", "global_magnitude", "all", (0.70,)),
     Case("", "text_encoder", "wanda", "all", (Pattern(1, 4),)),
+    Case("", "unet", "ria", "all", (0.50,)),
+    Case("", "text_encoder", "obsdiff", "all", (0.70,)),
 )
 
 # Levels and components whose latency is compared with the dense model's.
@@ -99,10 +106,12 @@ def quality_cases(target: str, components: Sequence[str], tier: str) -> list[Cas
     Args:
         target: The target's name in ids.
         components: The names of its prunable components.
-        tier: "smoke", "pr" or "full".
+        tier: "smoke", "pr", "full" or "study".
     """
     denoiser = denoiser_of(components)
     cases = [Case(target)]
+    if tier == "study":
+        return cases + [case for case in ablation_cases(target, denoiser) if set(case.components) <= set(components)]
     for case in _smoke(target) if tier == "smoke" else _matrix(target, tier):
         needed = [denoiser if name == "unet" else name for name in case.components]
         if set(needed) <= set(components):

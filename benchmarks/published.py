@@ -122,3 +122,30 @@ def gram(x: Tensor) -> Tensor:
     """Return the Gram matrix `[9 c, 9 c]` of the 3×3 patches of `x` `[n, c, h, w]`, unfolded and multiplied."""
     rows = torch.nn.functional.unfold(x, 3, padding=1).permute(0, 2, 1).flatten(0, 1)
     return rows.T @ rows
+
+
+def swaps(weight: Tensor, gram: Tensor, keep: Tensor, rounds: int) -> Tensor:
+    """Make the best of all swaps of every row, one row after the other (SparseSwaps, arXiv 2512.10922).
+
+    Args:
+        weight: `[out, in]`, float32 or float64.
+        gram: `XᵀX`, `[in, in]` in the same dtype.
+        keep: The keep mask to start from, bool `[out, in]`.
+        rounds: The most swaps of a row.
+
+    Returns:
+        The keep mask, `[out, in]`.
+    """
+    final = keep.clone()
+    diagonal = gram.diagonal()
+    for w, kept in zip(weight, final, strict=True):
+        for _ in range(rounds):
+            c = gram @ w.where(~kept, 0)
+            goes = (2 * w * c + w.square() * diagonal).where(kept, torch.inf)
+            comes = (w.square() * diagonal - 2 * w * c).where(~kept, torch.inf)
+            change = goes[:, None] + comes - 2 * w[:, None] * w * gram
+            best = int(change.argmin())
+            if float(change.flatten()[best]) >= 0:
+                break
+            kept[best // len(w)], kept[best % len(w)] = False, True
+    return final

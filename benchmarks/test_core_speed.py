@@ -143,6 +143,34 @@ def test_wanda_pattern(benchmark: Any) -> None:
     assert torch.equal(ours.keep, keep)
 
 
+def test_swaps(benchmark: Any) -> None:
+    """Swaps of all rows at once against one row after the other and all pairs, on 64×256; as small an error."""
+    import torch
+
+    from benchmarks import published
+    from pruners import wanda
+    from pruners.stats import collect
+    from pruners.swaps import ROUNDS, refine
+
+    rng = torch.Generator().manual_seed(0)
+    weight = torch.randn(64, 256, generator=rng) / 256**0.5
+    mixing = torch.randn(256, 256, generator=rng) / 256**0.5
+    stats = collect(torch.randn(512, 256, generator=rng) @ mixing, gram=True)
+    assert stats.gram is not None
+    gram, start = stats.gram[0], wanda.prune(weight, stats, [0.5], 0)
+    ours, reference = compare(
+        benchmark,
+        lambda: refine(weight, stats, [0.5], start)[0].keep,
+        lambda: published.swaps(weight, gram, start[0].keep, ROUNDS),
+        1,
+        5.0,
+    )
+    own, theirs, before = (
+        float(((weight * ~keep) @ gram * (weight * ~keep)).sum()) for keep in (ours, reference, start[0].keep)
+    )
+    assert own <= 1.02 * theirs < 0.8 * before
+
+
 @pytest.mark.parametrize(
     ("shape", "wanted"),
     [

@@ -5,15 +5,19 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from harness.components import BOTH, SELECTIONS, selection
+from harness.components import BOTH, DENOISERS, KINDS, SELECTIONS, selection
 from harness.errors import HarnessError, unknown
 from pruners import METHODS, Method
 from pruners.levels import Level, Pattern
 
-LAYERS = ("all", "linear")
+LAYERS = ("all", "linear", *KINDS)
 DENSE = "dense"
 # The method of a case whose pipeline another tool made is `candidate:NAME`, and its level is `given`.
 CANDIDATE, GIVEN = "candidate:", "given"
+COUNT, BACK = "count", "back_"
+# Halves of the denoising steps.
+WINDOWS = ("early", "late")
+VARIANTS = (COUNT, *WINDOWS, *(BACK + kind for kind in KINDS))
 
 
 @dataclass(frozen=True)
@@ -33,21 +37,27 @@ class Case:
     """A name of `METHODS` for all pruned components, or one per component joined by "+"; "dense" prunes nothing;
     "candidate:NAME" puts a pipeline of `--candidate` in the target's place."""
     layers: str = "none"
-    """"all" prunes Linear and Conv2d layers, "linear" prunes Linear layers only, "none" belongs to the dense case."""
+    """"all" prunes Linear and Conv2d layers, "linear" prunes Linear layers only, a name of `KINDS` prunes the layers of
+    one kind or place, "none" belongs to the dense case."""
     levels: tuple[Level, ...] = ()
     """One sparsity in [0, 1] or one N:M pattern per pruned component, in the order of `components`; none for a
     candidate, whose weights are given."""
+    variant: str = ""
+    """A name of `VARIANTS`, or "". "count": levels are shares of all prunable weights of a component, and that many are
+    pruned in the chosen layers. "early", "late": the denoiser is pruned in one half of the denoising steps only.
+    "back_KIND": the layers of one kind get their dense weights back."""
 
     def __post_init__(self) -> None:
         if self.method == DENSE:
-            if (self.component, self.layers, self.levels) != ("none", "none", ()):
-                raise HarnessError("a dense case prunes nothing: leave component, layers and levels out")
+            if (self.component, self.layers, self.levels, self.variant) != ("none", "none", (), ""):
+                raise HarnessError("a dense case prunes nothing: leave component, layers, levels and variant out")
             return
         given = [] if self.method.startswith(CANDIDATE) else self.method.split("+")
         for kind, name, known in (
             *(("method", name, METHODS) for name in given),
             *(("component", name, SELECTIONS) for name in self.component.split("+")),
             ("layers", self.layers, LAYERS),
+            *(("variant", name, VARIANTS) for name in filter(None, [self.variant])),
         ):
             if name not in known:
                 raise unknown(kind, name, known)
@@ -78,6 +88,27 @@ class Case:
                     )
             elif not (math.isfinite(level) and 0 <= level <= 1):
                 raise HarnessError(f"sparsity {level} is not a number from 0 to 1; 0.35 prunes 35 %")
+        self._check_variant()
+
+    def _check_variant(self) -> None:
+        if self.window and not set(self.components) <= set(DENOISERS):
+            raise HarnessError(
+                f"variant {self.variant} prunes in some denoising steps only, and {self.component} has a text encoder, "
+                f"which runs before them; prune one of {', '.join(DENOISERS)}"
+            )
+        if self.variant == COUNT and (self.layers == "all" or any(isinstance(s, Pattern) for s in self.levels)):
+            raise HarnessError(
+                f"variant {COUNT} takes a share of all weights from some layers; give a sparsity, and a choice of "
+                f"layers such as {KINDS[0]}"
+            )
+        uneven = [name for name, method in self.methods.items() if METHODS[method].allocation != "uniform"]
+        if self.given_back and (uneven or self.given_back == self.layers):
+            raise HarnessError(
+                f"variant {self.variant} leaves no layer to prune; choose another"
+                if not uneven
+                else f"variant {self.variant}: method {self.method} gives each layer a sparsity of its own, so the "
+                "remaining layers have another sparsity than the level; choose a method that prunes evenly"
+            )
 
     def _check_candidate(self) -> None:
         if not self.candidate or set(self.candidate) & set("-+:/= "):
@@ -96,13 +127,32 @@ class Case:
 
     @property
     def group(self) -> str:
-        """Return `target-component-method-layers`, the part of the id that all cases of one curve share."""
-        return f"{self.target}-{self.component}-{self.method}-{self.layers}"
+        """Return `target-component-method-layers`, and the variant: what all cases of one curve share."""
+        return f"{self.target}-{self.component}-{self.method}-{self.layers}{self._suffix}"
 
     @property
     def id(self) -> str:
-        """Return `target-component-method-layers-level`."""
-        return f"{self.group}-{self.level}"
+        """Return `target-component-method-layers-level`, and `-variant` where there is one."""
+        return f"{self.target}-{self.component}-{self.method}-{self.layers}-{self.level}{self._suffix}"
+
+    @property
+    def _suffix(self) -> str:
+        return f"-{self.variant}" if self.variant else ""
+
+    @property
+    def window(self) -> str:
+        """Return the half of the denoising steps in which the denoiser is pruned; "" for all steps."""
+        return self.variant if self.variant in WINDOWS else ""
+
+    @property
+    def given_back(self) -> str:
+        """Return the kind of layers that get their dense weights back; "" for none."""
+        return self.variant.removeprefix(BACK) if self.variant.startswith(BACK) else ""
+
+    @property
+    def counted(self) -> str:
+        """Return the choice of layers that the levels are shares of: "all" for the dense case and equal counts."""
+        return "all" if self.is_dense or self.variant == COUNT else self.layers
 
     @property
     def is_dense(self) -> bool:

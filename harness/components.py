@@ -1,4 +1,4 @@
-"""The names of a pipeline's prunable parts, and how an id writes several of them."""
+"""The names of a pipeline's prunable parts and of kinds of layers, and how an id writes several parts."""
 
 from __future__ import annotations
 
@@ -6,8 +6,14 @@ from collections.abc import Iterable
 
 # In the order in which ids, levels and reports name them.
 COMPONENTS = ("text_encoder", "text_encoder_2", "text_encoder_3", "unet", "transformer")
+DENOISERS = ("unet", "transformer")
 BOTH = ("text_encoder", "unet")
 SELECTIONS = (*COMPONENTS, "both")
+# Kinds of layers and places in the network. A `Family` says which layers belong to them.
+KINDS = (
+    "attention", "cross_attention", "self_attention", "feed_forward", "convolution", "time_embedding", "resnet", "down",
+    "mid", "up",
+)  # fmt: skip
 
 
 def selection(components: Iterable[str]) -> str:

@@ -1,49 +1,27 @@
 """Allocations: how the sparsity of a component is divided among its layers.
 
-It is divided evenly, by one threshold for all weights, or by outliers. An allocation is a function of all layers at
-once, and one entry of `ALLOCATIONS`.
+It is divided evenly, by one threshold for all weights, by outliers, or by the tails of spectra. An allocation is a
+function of all layers at once, and one entry of `ALLOCATIONS`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from pruners import ria, wanda
+from pruners.alpha import by_tails
 from pruners.select import count
+from pruners.spread import to_total
 from pruners.stats import finite, usable
-from pruners.types import LayerStats
-from pruners.wanda import scores as wanda_scores
+from pruners.types import Allocation, LayerFacts, LayerRefused, LayerStats
+
+Scores = Callable[[Tensor, LayerStats | None], Tensor]
 
 OWL_M = 7.0
 OWL_LAMBDA = 0.08
-
-
-@dataclass(frozen=True)
-class LayerFacts:
-    """The facts of one layer that an allocation may read."""
-
-    weight: Tensor
-    """The layer's weight, `[out, in]`."""
-    stats: LayerStats | None
-    """The statistics of the layer's inputs; None for methods that read none."""
-    block: str
-    """The name of the network block that holds the layer. A layer outside of all blocks is its own block."""
-
-
-class LayerRefused(ValueError):
-    """One layer makes the allocation impossible."""
-
-    def __init__(self, layer: str, reason: str) -> None:
-        """layer: the layer's name. reason: the reason, as pruners word it."""
-        super().__init__(f"{layer}: {reason}")
-        self.layer, self.reason = layer, reason
-
-
-# (layer → facts, sparsity) → layer → sparsity.
-Allocation = Callable[[Mapping[str, LayerFacts], float], dict[str, float]]
 
 
 def uniform(layers: Mapping[str, LayerFacts], sparsity: float) -> dict[str, float]:
@@ -61,6 +39,22 @@ def one_threshold(layers: Mapping[str, LayerFacts], sparsity: float) -> dict[str
     return by_global_threshold({name: _usable(name, facts).abs() for name, facts in layers.items()}, sparsity)
 
 
+def one_threshold_of(scores: Scores, power: float) -> Allocation:
+    """Return the allocation that compares all weights of the component by a calibrated score.
+
+    Args:
+        scores: Takes a weight and its statistics, and returns the scores `[out, in]`.
+        power: The score grows with this power of the number of calibration rows. It is divided out, so that layers with
+            many and with few rows are comparable.
+    """
+
+    def allocation(layers: Mapping[str, LayerFacts], sparsity: float) -> dict[str, float]:
+        tables = {name: _per_row(name, facts, scores, power) for name, facts in layers.items()}
+        return by_global_threshold(tables, sparsity)
+
+    return allocation
+
+
 def by_outliers(layers: Mapping[str, LayerFacts], sparsity: float) -> dict[str, float]:
     """Give blocks with more outliers a lower sparsity (OWL, arXiv 2310.05175). All layers of a block share it.
 
@@ -74,19 +68,20 @@ def by_outliers(layers: Mapping[str, LayerFacts], sparsity: float) -> dict[str, 
     members: dict[str, list[str]] = {}
     for name, facts in layers.items():
         members.setdefault(facts.block, []).append(name)
-    shares = {block: outliers([_per_row(name, layers[name]) for name in names]) for block, names in members.items()}
+    tables = {name: _per_row(name, facts, wanda.scores, 0.5) for name, facts in layers.items()}
+    shares = {block: outliers([tables[name] for name in names]) for block, names in members.items()}
     sizes = {block: sum(layers[name].weight.numel() for name in names) for block, names in members.items()}
     by_block = owl(shares, sizes, sparsity)
     return {name: by_block[facts.block] for name, facts in layers.items()}
 
 
-def _per_row(name: str, facts: LayerFacts) -> Tensor:
-    """Return a layer's Wanda scores `[out, in]`, with input norms divided by the root of the number of rows."""
+def _per_row(name: str, facts: LayerFacts, scores: Scores, power: float) -> Tensor:
+    """Return a layer's scores `[out, in]`, divided by a power of the number of rows."""
     try:
-        table = wanda_scores(facts.weight, facts.stats)
+        table = scores(facts.weight, facts.stats)
     except ValueError as error:
         raise LayerRefused(name, str(error)) from error
-    return table / facts.stats.rows**0.5 if facts.stats else table
+    return table / facts.stats.rows**power if facts.stats else table
 
 
 def by_global_threshold(scores: Mapping[str, Tensor], sparsity: float) -> dict[str, float]:
@@ -154,20 +149,7 @@ def owl(
     count(sparsity, 1)
     low, high = min(shares.values()), max(shares.values())
     lift = {name: 2 * spread * (share - low) / (high - low) if high > low else 0.0 for name, share in shares.items()}
-    total = sum(sizes[name] for name in lift)
-
-    def shifted(shift: float) -> dict[str, float]:
-        return {name: min(1.0, max(0.0, shift - up)) for name, up in lift.items()}
-
-    # The clamped total rises with the shift. After 100 halvings no float lies between the two ends of the interval.
-    below, above = 0.0, 1 + 2 * spread
-    for _ in range(100):
-        middle = (below + above) / 2
-        if sum(s * sizes[name] for name, s in shifted(middle).items()) < sparsity * total:
-            below = middle
-        else:
-            above = middle
-    return shifted(above)
+    return to_total(lambda shift: {name: shift - up for name, up in lift.items()}, sizes, sparsity, 1 + 2 * spread)
 
 
 def _usable(name: str, facts: LayerFacts) -> Tensor:
@@ -177,5 +159,8 @@ def _usable(name: str, facts: LayerFacts) -> Tensor:
         raise LayerRefused(name, str(error)) from error
 
 
-ALLOCATIONS: dict[str, Allocation] = {"uniform": uniform, "global": one_threshold, "owl": by_outliers}
+ALLOCATIONS: dict[str, Allocation] = {
+    "uniform": uniform, "global": one_threshold, "owl": by_outliers, "alpha": by_tails,
+    "global_wanda": one_threshold_of(wanda.scores, 0.5), "global_ria": one_threshold_of(ria.scores, 0.25),
+}  # fmt: skip
 """Name → allocation; `Method.allocation` is such a name."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from pruners.levels import Level
-from pruners.select import by_layer
+from pruners.select import by_layer, masked, smallest_pruned
 from pruners.stats import usable
 from pruners.types import LayerStats, Pruned
 
@@ -33,3 +33,9 @@ def prune(weight: Tensor, stats: LayerStats | None, levels: Sequence[Level], see
     """
     weight = usable(weight)
     return by_layer(weight, weight.abs(), levels)
+
+
+def prune_rows(weight: Tensor, stats: LayerStats | None, levels: Sequence[Level], seed: int) -> list[Pruned]:
+    """Prune the smallest `|W|` of every row (output). Arguments, result and errors are those of `prune`."""
+    weight = usable(weight)
+    return [masked(weight, keep) for keep in smallest_pruned(weight.abs(), levels)]

@@ -44,22 +44,24 @@ def finite(values: Tensor) -> bool:
     return bool(values.sum().isfinite()) or bool(values.isfinite().all())
 
 
-def collect(rows: Tensor, gram: bool) -> LayerStats:
+def collect(rows: Tensor, gram: bool, sums: bool = False) -> LayerStats:
     """Return the statistics of input rows.
 
     Args:
         rows: `[rows, in]`, or `[groups, rows, in]` for a grouped convolution.
         gram: Whether the Gram matrix is wanted.
+        sums: Whether sums are wanted.
 
     Returns:
-        Sums of squares in float64. The Gram matrix in float32, or float64 where the input is.
+        Sums and sums of squares in float64. The Gram matrix in float32, or float64 where the input is.
 
     Raises:
         ValueError: An input is too small or too large for its square to be a float64.
     """
     grouped = rows.detach() if rows.dim() == 3 else rows.detach()[None]
     wide = grouped.to(working(grouped.dtype))
-    return LayerStats(grouped.shape[1], sum_of_squares(wide, 1), wide.mT @ wide if gram else None)
+    added = wide.sum(1, dtype=torch.float64) if sums else None
+    return LayerStats(grouped.shape[1], sum_of_squares(wide, 1), wide.mT @ wide if gram else None, added)
 
 
 def sum_of_squares(x: Tensor, dim: int) -> Tensor:
@@ -96,32 +98,41 @@ def merge(first: LayerStats, second: LayerStats) -> LayerStats:
     """Return the statistics of both sets of rows together.
 
     Raises:
-        ValueError: They have different shapes, or only one of them has a Gram matrix.
+        ValueError: They have different shapes, or only one of them has a Gram matrix or sums.
     """
-    if first.squares.shape != second.squares.shape or (first.gram is None) != (second.gram is None):
+    if _form(first) != _form(second):
         raise ValueError(f"statistics do not fit together: {_form(first)} and {_form(second)}")
     gram = None if first.gram is None or second.gram is None else first.gram + second.gram
-    return LayerStats(first.rows + second.rows, first.squares + second.squares, gram)
+    sums = None if first.sums is None or second.sums is None else first.sums + second.sums
+    return LayerStats(first.rows + second.rows, first.squares + second.squares, gram, sums)
+
+
+def scaled(stats: LayerStats, weight: float) -> LayerStats:
+    """Return statistics whose rows count `weight` times as much. The number of rows stays as it is."""
+    gram, sums = (None if part is None else part * weight for part in (stats.gram, stats.sums))
+    return LayerStats(stats.rows, stats.squares * weight, gram, sums)
 
 
 def _form(stats: LayerStats) -> str:
-    return f"{tuple(stats.squares.shape)} {'with' if stats.gram is not None else 'without'} Gram matrix"
+    parts = f"{'with' if stats.gram is not None else 'without'} Gram matrix"
+    return f"{tuple(stats.squares.shape)} {parts}{' and sums' if stats.sums is not None else ''}"
 
 
-def fitting(weight: Tensor, stats: LayerStats | None, gram: bool = False) -> LayerStats:
+def fitting(weight: Tensor, stats: LayerStats | None, gram: bool = False, sums: bool = False) -> LayerStats:
     """Return the statistics of a layer if they can be used with its weight.
 
     Args:
         weight: `[out, in]`.
         stats: The statistics of the layer's inputs, None where there are none.
         gram: Whether the Gram matrix is needed.
+        sums: Whether sums are needed.
 
     Raises:
         ValueError: There are no statistics, they rest on no row, shapes disagree, a value is NaN, infinite or negative,
             or inputs were too small or too large for the dtype of the Gram matrix.
     """
-    if stats is None or (gram and stats.gram is None):
-        wanted = "Gram matrix" if gram else "sums of squares"
+    if stats is None or (gram and stats.gram is None) or (sums and stats.sums is None):
+        wanted = "Gram matrix" if gram else "sums" if sums else "sums of squares"
         raise ValueError(f"the method needs the layer's {wanted}: calibrate first")
     if stats.rows < 1:
         raise ValueError("calibration saw no input of the layer; calibrate on more captions, or with padding counted")
@@ -130,6 +141,11 @@ def fitting(weight: Tensor, stats: LayerStats | None, gram: bool = False) -> Lay
         raise ValueError(f"the statistics have {groups} × {size} inputs, the weight is {tuple(weight.shape)}")
     if not torch.isfinite(stats.squares).all() or (stats.squares < 0).any():
         raise ValueError("a calibration input is NaN or infinite; use a method without data (magnitude, random)")
+    if sums and stats.sums is not None:
+        if stats.sums.shape != stats.squares.shape:
+            raise ValueError(f"the sums are {tuple(stats.sums.shape)}, not {(groups, size)}")
+        if not torch.isfinite(stats.sums).all():
+            raise ValueError("a calibration input is NaN or infinite; use a method without data (magnitude, random)")
     if gram and stats.gram is not None:
         if stats.gram.shape != (groups, size, size):
             raise ValueError(f"the Gram matrix is {tuple(stats.gram.shape)}, not {(groups, size, size)}")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from pruners.levels import Level
-from pruners.select import masked, smallest_pruned
+from pruners.select import by_layer, masked, smallest_pruned
 from pruners.stats import fitting, norms, usable, working
 from pruners.types import LayerStats, Pruned
 
@@ -53,3 +53,8 @@ def prune(weight: Tensor, stats: LayerStats | None, levels: Sequence[Level], see
     """
     table = scores(weight, stats)
     return [masked(weight.detach(), keep) for keep in smallest_pruned(table, levels)]
+
+
+def prune_layer(weight: Tensor, stats: LayerStats | None, levels: Sequence[Level], seed: int) -> list[Pruned]:
+    """Prune the smallest `|W_ij| · ‖X_j‖₂` of the whole layer. Arguments, result and errors are those of `prune`."""
+    return by_layer(weight.detach(), scores(weight, stats), levels)

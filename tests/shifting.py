@@ -15,13 +15,13 @@ from pruners.levels import Level, Pattern
 
 def case_of(text: str) -> Case:
     """Return the case of an id."""
-    target, component, method, layers, level = text.split("-")
+    target, component, method, layers, level, *variant = text.split("-")
     if method == DENSE:
         return Case(target)
     levels: list[Level] = [
         Pattern(*map(int, part.split(":"))) if ":" in part else float(part) for part in level.split("+")
     ]
-    return Case(target, component, method, layers, tuple(levels))
+    return Case(target, component, method, layers, tuple(levels), *variant)
 
 
 def measured(repository: Repository) -> list[Record]:

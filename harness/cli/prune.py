@@ -9,7 +9,7 @@ from harness.case import LAYERS
 from harness.cli import places
 from harness.cli.parsers import DEVICES, Commands, declare, path
 from harness.cli.progress import progress, say
-from harness.components import COMPONENTS
+from harness.components import COMPONENTS, KINDS
 from harness.errors import HarnessError
 from harness.targets import TARGETS, resolve
 from pruners import METHODS
@@ -50,7 +50,11 @@ def add(commands: Commands) -> None:
             help=f"prune this share of the {component}'s weights, from 0 to 1 (default: none)",
         )
     parser.add_argument(
-        "--layers", default="linear", choices=LAYERS, help="linear layers (default), or all: also convolutions"
+        "--layers",
+        default="linear",
+        choices=LAYERS,
+        metavar="L",
+        help=f"linear layers (default), all: also convolutions, or one kind or place: {', '.join(KINDS)}",
     )
     parser.add_argument(
         "--pattern", metavar="N:M", help="keep N of every M inputs, such as 2:4; a component then needs no S"

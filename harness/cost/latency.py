@@ -31,7 +31,7 @@ FEWEST, MOST = 12, 96
 DRAWS = 500
 
 
-def ratio(step: Callable[[], None], pruned: Callable[[], AbstractContextManager[None]], wanted: float) -> Measurement:
+def ratio(step: Callable[[], None], pruned: Callable[[], AbstractContextManager[object]], wanted: float) -> Measurement:
     """Return the time of a step with the pruned model, as a ratio to the dense model.
 
     Every round times the step dense, pruned, pruned and dense again. There are at least `FEWEST` and at most `MOST`

@@ -11,7 +11,10 @@ import torch
 
 from harness.case import Case
 from harness.execution.bench import Workbench
+from harness.execution.statistics import BATCH
+from harness.pruning.packages import Recalibrate, recalibration
 from harness.pruning.prune import Statistics, prune_component
+from harness.pruning.variants import levels_in_layers, with_given_back
 from harness.surgery.layers import matrix, prunable
 from harness.surgery.masks import Pruning
 from pruners import METHODS
@@ -43,10 +46,11 @@ class Levels:
             HarnessError: A method refuses a layer; the message names both.
         """
         pruning, together = {}, 1
-        for component, level in case.plan.items():
+        for component, level in levels_in_layers(self._bench.target, case).items():
             key = component, case.methods[component], case.layers
             if not METHODS[key[1]].batches_levels:
-                pruning[component] = prune_component(self._bench.target, *key, [level], statistics)[0]
+                again = self._recalibrate() if METHODS[key[1]].packages > 1 else None
+                pruning[component] = prune_component(self._bench.target, *key, [level], statistics, again)[0]
                 continue
             if level not in self._known.get(key, {}):
                 levels = self._ahead(case, key, level)
@@ -57,15 +61,21 @@ class Levels:
                 self._known[key] = {name: _on(layers, "cpu") for name, layers in zip(levels, made, strict=True)}
                 del made
             pruning[component] = _on(self._known[key][level], self._bench.device)
-        return pruning, together
+        return with_given_back(self._bench.target, case, pruning), together
+
+    def _recalibrate(self) -> Recalibrate:
+        bench = self._bench
+        return recalibration(bench.target, bench.calibration(), batch_size=min(BATCH, bench.setup.batch_size))
 
     def _ahead(self, case: Case, key: Key, level: Level) -> list[Level]:
         """Return the case's level and the levels of later planned cases, as many as fit into `AHEAD` bytes."""
         component, method, layers = key
         behind = self._planned[self._planned.index(case) :] if case in self._planned else []
         alike = [c for c in behind if c.methods.get(component) == method and c.layers == layers]
-        levels = list(dict.fromkeys([level, *(c.plan[component] for c in alike)]))
-        weights = [matrix(layer) for layer in prunable(self._bench.target.components[component], layers).values()]
+        target = self._bench.target
+        levels = list(dict.fromkeys([level, *(levels_in_layers(target, c)[component] for c in alike)]))
+        chosen = prunable(target.components[component], layers, target.family.kinds)
+        weights = [matrix(layer) for layer in chosen.values()]
         size = sum(weight.numel() * (weight.element_size() + 1) for weight in weights)
         return levels[: max(1, AHEAD // size)]
 

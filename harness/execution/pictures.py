@@ -22,6 +22,7 @@ def make(
     batch_size: int,
     progress: Callable[[str], None],
     kept: Kept | None,
+    before_step: Callable[[int], None] | None = None,
 ) -> Pictures:
     """Generate one picture per caption with a pipeline as it is now.
 
@@ -34,10 +35,11 @@ def make(
         batch_size: Pictures generated at once; halved where they do not fit into memory.
         progress: Called with a short line after every denoising step.
         kept: Finished batches, see `generate`; None: all are made.
+        before_step: Called with the number of every coming denoising step of a batch, see `generate`.
 
     Raises:
         HarnessError: One picture does not fit into memory.
     """
     dense_texts = target is bench.target and not any(name.startswith("text_encoder") for name in pruning)
     prompts = bench.prompts if dense_texts else Prompts(target)
-    return generate(target, bench.texts, batch_size, progress, kept, prompts)
+    return generate(target, bench.texts, batch_size, progress, kept, prompts, before_step)

@@ -77,6 +77,8 @@ class Facts:
     """As in `Record`."""
     seconds: float
     """Wall time of pruning, or of loading the candidate."""
+    before_step: Callable[[int], None] | None = None
+    """Puts the weights of a denoising step in, where a case is pruned in some steps only."""
 
 
 @contextmanager
@@ -127,13 +129,15 @@ def pruned(case: Case, bench: Workbench, caches: Caches, progress: Progress) -> 
     sketched = sketch(pruning) if pruning else ""
     # Masks of methods without data are equal on every machine. Masks from data change with the rounding of sums.
     keep = sketched if case.needs else keep_digest(pruning)
-    with masked(bench.target.components, pruning):
-        counts = census(bench.target.components, "all" if case.is_dense else case.layers)
+    with masked(bench.target.components, pruning) as switch:
+        counts = census(bench.target.components, case.counted, bench.target.family.kinds, case.given_back)
         missed = rounding(bench.target, case)
         components = {name: replace(c, rounding=missed.get(name, 0.0)) for name, c in counts.items()}
         stages = {"weights": fingerprint(bench.target.components)}
-        trace = Trace(sketched, weights_digest(pruning), stages)
-        yield Facts(case, bench.stack, keep, components, trace, bench.target, pruning, {}, seconds)
+        trace = Trace(sketched, weights_digest(pruning, case.window), stages)
+        steps = bench.target.protocol.num_inference_steps
+        before_step = switch.in_half(case.window, steps) if case.window else None
+        yield Facts(case, bench.stack, keep, components, trace, bench.target, pruning, {}, seconds, before_step)
 
 
 def run(
@@ -189,7 +193,7 @@ def _generate(bench: Workbench, facts: Facts, shelf: Shelf | None, progress: Pro
     kept, asked = shelf.batches("pictures") if shelf else None, bench.setup.batch_size
     with peak_memory(bench.device) as peak:
         start = time.perf_counter()
-        pictures = make(bench, facts.target, facts.pruning, asked, progress, kept)
+        pictures = make(bench, facts.target, facts.pruning, asked, progress, kept, facts.before_step)
         seconds = time.perf_counter() - start
     if kept and kept.used:
         # Times of some batches say nothing about all.

@@ -57,7 +57,8 @@ class Store:
         """Return the place of one case."""
         bench = self._bench
         own = sources.outside(
-            [METHODS[name].prune for name in case.methods.values()] + [metric.measure for metric in bench.metrics]
+            [place for name in case.methods.values() for place in (METHODS[name].prune, METHODS[name].refine) if place]
+            + [metric.measure for metric in bench.metrics]
         )
         given = [bench.digest_of(case.candidate)] if case.candidate else []
         parts = [msgspec.to_builtins(case), msgspec.to_builtins(bench.facts(case)), own, self._measured(), given]

@@ -53,7 +53,7 @@ class Kept(Protocol):
 
 
 @torch.no_grad()
-def sample(target: Target, captions: Sequence[str], steps: int) -> Tensor:
+def sample(target: Target, captions: Sequence[str], steps: int, step_done: Step | None = None) -> Tensor:
     """Encode captions and run the sampling loop with guidance. Nothing is decoded.
 
     Gradients are off. Inference mode is off too, because its tensors do not record changes in place, which calibration
@@ -63,11 +63,12 @@ def sample(target: Target, captions: Sequence[str], steps: int) -> Tensor:
         target: The pipeline.
         captions: One batch.
         steps: Denoising steps. Where the family needs more, its smallest number is run.
+        step_done: Called with the number of every finished step, from 0.
 
     Returns:
         The latents after the last step, on the target's device, as the pipeline gives them.
     """
-    return call(target, captions, max(steps, target.family.fewest_steps), "latent")
+    return call(target, captions, max(steps, target.family.fewest_steps), "latent", step_done=step_done)
 
 
 def quantised(images: Tensor) -> Tensor:
@@ -101,6 +102,7 @@ def generate(
     progress: Progress,
     kept: Kept | None = None,
     prompts: Prompts | None = None,
+    before_step: Callable[[int], None] | None = None,
 ) -> Pictures:
     """Generate one picture per caption with the target's protocol.
 
@@ -111,6 +113,7 @@ def generate(
         progress: Called with a short line after every denoising step.
         kept: Finished batches. Each batch is looked up here first, and added when it is done. None: all are made.
         prompts: Captions that the dense text encoders have encoded, for cases that leave them dense; None: encode them.
+        before_step: Called with the number of every coming denoising step of a batch, from 0.
 
     Returns:
         The pictures in the order of the captions.
@@ -132,7 +135,7 @@ def generate(
             last = min(first + batch_size, total)
             clock.begin(first * steps)
             watch = Watch(max(0, min(last, WATCHED) - first))
-            report = _reporter(progress, clock, first, last, total, steps, watch)
+            report = _reporter(progress, clock, first, last, total, steps, watch, before_step)
             made = _batch(target, captions[first:last], prompts, report, watch)
             if made is None:
                 if last - first == 1:
@@ -158,8 +161,17 @@ def generate(
     return Pictures(images, flags, batch_size, joined(watched))
 
 
-def _reporter(progress: Progress, clock: Clock, first: int, last: int, total: int, steps: int, watch: Watch) -> Step:
-    """Return a function that reports the steps of one batch.
+def _reporter(
+    progress: Progress,
+    clock: Clock,
+    first: int,
+    last: int,
+    total: int,
+    steps: int,
+    watch: Watch,
+    before_step: Callable[[int], None] | None,
+) -> Step:
+    """Return a function that reports the steps of one batch, and announces the next one.
 
     Args:
         progress: Called with a short line after every step.
@@ -169,10 +181,15 @@ def _reporter(progress: Progress, clock: Clock, first: int, last: int, total: in
         total: How many captions there are in all.
         steps: Denoising steps.
         watch: Is shown the latents after every step.
+        before_step: Called now for the first step, and then after every step but the last.
     """
+    if before_step is not None:
+        before_step(0)
 
     def step_done(step: int, latents: Tensor) -> None:
         watch.see(f"latent {step + 1}", latents)
+        if before_step is not None and step + 1 < steps:
+            before_step(step + 1)
         done = first * steps + (last - first) * (step + 1)
         progress(f"{last}/{total} pictures, step {step + 1}/{steps}{clock.left(done)}")
 

@@ -22,7 +22,7 @@ from harness.targets.spec import TargetSpec
 from harness.verdict.effect import Rules
 
 # Tier → how many captions a case is measured with, unless --captions says otherwise.
-TIERS = {"smoke": 16, "pr": 64, "full": 64}
+TIERS = {"smoke": 16, "pr": 64, "full": 64, "study": 64}
 DTYPES = ("float32", "float16", "bfloat16")
 
 
@@ -57,7 +57,8 @@ def declare(parser: pytest.Parser) -> None:
         "--candidate", action="append", metavar="[NAME=]DIR",
         help="measure a pipeline that another tool made from the target, as a case of its own; repeat for several",
     )  # fmt: skip
-    add("--tier", default="pr", choices=TIERS, help="smoke: one case per method; pr (default); full: every method")
+    tiers = "smoke: one case per method; pr (default); full: finer levels; study: further methods and kinds of layers"
+    add("--tier", default="pr", choices=TIERS, help=tiers)
     add(
         "--changed", action="store_true",
         help="make pictures only for cases whose pruned weights differ from the baseline's, and for a few that audit "

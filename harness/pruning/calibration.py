@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 
@@ -15,10 +13,11 @@ from harness.clock import Clock
 from harness.errors import HarnessError
 from harness.generation.generate import out_of_memory, sample
 from harness.generation.prompts import counted, encode
+from harness.pruning.room import NoRoom, available, check_room, gram_bytes
 from harness.surgery.hooks import Collector, collecting
-from harness.surgery.layers import matrix, prunable
 from harness.targets.spec import Protocol
 from harness.targets.target import Target
+from pruners.obsdiff import step_weights
 from pruners.types import LayerStats
 
 PADDING = ("counted", "dropped")
@@ -26,10 +25,6 @@ PADDING = ("counted", "dropped")
 COPIES = 3
 
 Progress = Callable[[str], None]
-
-
-class NoRoom(HarnessError):
-    """The statistics do not fit into memory."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +47,10 @@ class About:
     """The layers that have statistics: "all" or "linear"."""
     gram: bool
     """Whether Gram matrices were taken."""
+    sums: bool
+    """Whether sums were taken."""
+    by_steps: bool
+    """Whether the denoiser's inputs were weighted by denoising step."""
 
 
 @dataclass(frozen=True)
@@ -66,16 +65,18 @@ class Calibration:
     def on_cpu(self) -> Calibration:
         """Return the same statistics on the CPU, or as they are if the CPU has no room. Pictures need a GPU's room."""
         every = {id(stats): stats for by_layer in self.components.values() for stats in by_layer.values()}
-        size = sum(s.squares.nbytes + (s.gram.nbytes if s.gram is not None else 0) for s in every.values())
+        size = sum(part.nbytes for s in every.values() for part in (s.squares, s.gram, s.sums) if part is not None)
         free = available(torch.device("cpu"))
         if free is None or size > free / 2:
             return self
-        moved = {
-            key: replace(s, squares=s.squares.cpu(), gram=s.gram.cpu() if s.gram is not None else None)
-            for key, s in every.items()
-        }
+        moved = {key: _on_cpu(stats) for key, stats in every.items()}
         components = {c: {n: moved[id(s)] for n, s in by_layer.items()} for c, by_layer in self.components.items()}
         return replace(self, components=components)
+
+
+def _on_cpu(stats: LayerStats) -> LayerStats:
+    gram, sums = (None if part is None else part.cpu() for part in (stats.gram, stats.sums))
+    return LayerStats(stats.rows, stats.squares.cpu(), gram, sums)
 
 
 def calibrate(
@@ -87,8 +88,11 @@ def calibrate(
     padding: str = "counted",
     batch_size: int = 16,
     progress: Progress = lambda _: None,
+    sums: bool = False,
+    by_steps: bool = False,
+    only: Mapping[str, Collection[str]] | None = None,
 ) -> Calibration:
-    """Run the dense pipeline on captions and collect the statistics of every prunable layer.
+    """Run the pipeline as it is on captions, and collect the statistics of every prunable layer.
 
     The denoiser runs as in sampling: at every step, and with and without the caption where guidance is on; both count.
     Text encoders read the captions and the empty text of guidance. A first pass over one caption shows which layers
@@ -96,14 +100,17 @@ def calibrate(
     does not fit into memory, batches are halved and calibration starts again.
 
     Args:
-        target: The dense pipeline.
+        target: The pipeline, usually dense.
         components: The components to calibrate.
-        layers: "all" or "linear".
+        layers: A choice of layers, a name of `harness.case.LAYERS`.
         captions: One or more.
         gram: Whether Gram matrices are taken.
         padding: "counted" counts the padding tokens of text encoders, as the reference study does; "dropped" does not.
         batch_size: Captions at once.
         progress: Called with a short line about the current work.
+        sums: Whether sums are taken.
+        by_steps: Whether early steps of the denoiser weigh more, see `pruners.obsdiff.step_weights`.
+        only: Component → names of layers; its other layers are left out. None: all are calibrated.
 
     Raises:
         NoRoom: The Gram matrices, or a single caption, do not fit into memory.
@@ -113,7 +120,8 @@ def calibrate(
         raise HarnessError(f"--padding {padding} is unknown; use {' or '.join(PADDING)}")
     if not captions:
         raise HarnessError("--calibration-captions holds no caption; give a file with at least one")
-    alone = _first_pass(target, components, layers, captions[:1], gram, progress)
+    only = only or {}
+    alone = _first_pass(target, components, layers, captions[:1], gram, only, progress)
     while True:
         with ExitStack() as stack:
             collectors = {
@@ -124,11 +132,15 @@ def calibrate(
                         gram,
                         mask=counted(target, name) if padding == "dropped" and name.startswith("text") else None,
                         alone=alone[name],
+                        sums=sums,
+                        kinds=target.family.kinds,
+                        only=only.get(name),
                     )
                 )
                 for name in components
             }
-            if _collected(target, components, captions, batch_size, progress):
+            at_step = _weigher(target, collectors) if by_steps else None
+            if _collected(target, components, captions, batch_size, progress, at_step):
                 break
         collectors.clear()
         if batch_size == 1:
@@ -139,14 +151,32 @@ def calibrate(
             torch.cuda.empty_cache()
     about = About(
         target.name, target.digest, digests.of_value(list(captions)), len(captions), target.protocol, padding, layers,
-        gram,
+        gram, sums, by_steps,
     )  # fmt: skip
-    sums = {c: {name: seen.sums[slot] for name, slot in seen.slots.items()} for c, seen in collectors.items()}
-    return Calibration(about, sums)
+    taken = {c: {name: seen.sums[slot] for name, slot in seen.slots.items()} for c, seen in collectors.items()}
+    return Calibration(about, taken)
+
+
+def _weigher(target: Target, collectors: Mapping[str, Collector]) -> Callable[[int], None]:
+    """Return a function that takes the number of the coming step and sets how much the denoiser's inputs count."""
+    weights = step_weights(target.protocol.num_inference_steps)
+
+    def at_step(step: int) -> None:
+        for name, collector in collectors.items():
+            if not name.startswith("text_encoder"):
+                collector.weight = weights[min(step, len(weights) - 1)]
+
+    return at_step
 
 
 def _first_pass(
-    target: Target, components: Sequence[str], layers: str, captions: Sequence[str], gram: bool, progress: Progress
+    target: Target,
+    components: Sequence[str],
+    layers: str,
+    captions: Sequence[str],
+    gram: bool,
+    only: Mapping[str, Collection[str]],
+    progress: Progress,
 ) -> dict[str, set[str]]:
     """Run one caption for one step, and check the memory that calibration will take.
 
@@ -159,7 +189,16 @@ def _first_pass(
     """
     with ExitStack() as stack:
         seen = {
-            name: stack.enter_context(collecting(target.components[name], layers, gram, measure=False))
+            name: stack.enter_context(
+                collecting(
+                    target.components[name],
+                    layers,
+                    gram,
+                    measure=False,
+                    kinds=target.family.kinds,
+                    only=only.get(name),
+                )
+            )
             for name in components
         }
         try:
@@ -192,22 +231,34 @@ def _no_room_for_one(target: Target) -> NoRoom:
 
 
 def _collected(
-    target: Target, components: Sequence[str], captions: Sequence[str], batch_size: int, progress: Progress
+    target: Target,
+    components: Sequence[str],
+    captions: Sequence[str],
+    batch_size: int,
+    progress: Progress,
+    at_step: Callable[[int], None] | None,
 ) -> bool:
     """Run all captions; return False where memory was not enough."""
     clock = Clock(len(captions))
     for first in range(0, len(captions), batch_size):
         clock.begin(first)
         progress(f"calibrating, {first}/{len(captions)} captions{clock.left(first)}")
-        if not _fits(target, components, captions[first : first + batch_size], target.protocol.num_inference_steps):
+        steps, batch = target.protocol.num_inference_steps, captions[first : first + batch_size]
+        if not _fits(target, components, batch, steps, at_step):
             return False
     return True
 
 
-def _fits(target: Target, components: Sequence[str], captions: Sequence[str], steps: int) -> bool:
+def _fits(
+    target: Target,
+    components: Sequence[str],
+    captions: Sequence[str],
+    steps: int,
+    at_step: Callable[[int], None] | None = None,
+) -> bool:
     """Run a batch; return False where memory was not enough."""
     try:
-        _run(target, components, captions, steps)
+        _run(target, components, captions, steps, at_step)
     except RuntimeError as error:
         if out_of_memory(error):
             return False
@@ -216,80 +267,18 @@ def _fits(target: Target, components: Sequence[str], captions: Sequence[str], st
 
 
 @torch.no_grad()
-def _run(target: Target, components: Sequence[str], captions: Sequence[str], steps: int) -> None:
+def _run(
+    target: Target,
+    components: Sequence[str],
+    captions: Sequence[str],
+    steps: int,
+    at_step: Callable[[int], None] | None = None,
+) -> None:
     """Run the part of the pipeline that the components need: text encoders alone, or sampling without decoding."""
     if all(name.startswith("text_encoder") for name in components):
         encode(target, captions)
-    else:
+    elif at_step is None:
         sample(target, captions, steps)
-
-
-def fit(calibration: Calibration, target: Target, components: Sequence[str], layers: str, gram: bool) -> None:
-    """Check that statistics fit a pipeline.
-
-    Args:
-        calibration: The statistics, such as those of a file.
-        target: The pipeline to prune.
-        components: The components to prune.
-        layers: "all" or "linear".
-        gram: Whether Gram matrices are needed.
-
-    Raises:
-        HarnessError: The statistics are of another model, or lack layers or Gram matrices.
-    """
-    about = calibration.about
-    if about.model != target.digest:
-        raise HarnessError(
-            f"--calibration: the statistics were taken from another model ({about.target}, weights {about.model[:12]}) "
-            f"than {target.name}, weights {target.digest[:12]}; make a file of this model with --save-calibration"
-        )
-    for component in components:
-        known = calibration.components.get(component, {})
-        for name, layer in prunable(target.components[component], layers).items():
-            if name not in known:
-                raise HarnessError(
-                    f"--calibration: the statistics have no layer {component}.{name}; make a file with "
-                    f"--save-calibration, --{component.replace('_', '-')} and --layers {layers}"
-                )
-            if known[name].squares.shape != (getattr(layer, "groups", 1), matrix(layer).shape[1]):
-                raise HarnessError(
-                    f"--calibration: the statistics of {component}.{name} have another number of inputs than the "
-                    "layer; make a file of this model with --save-calibration"
-                )
-            if gram and known[name].gram is None:
-                raise HarnessError(
-                    "--calibration: the statistics have no Gram matrices; make a file with --save-calibration and "
-                    "--method sparsegpt"
-                )
-
-
-def gram_bytes(widths: Sequence[int]) -> int:
-    """Return the size in bytes of float32 Gram matrices. widths: the number of values of each."""
-    return 4 * sum(widths)
-
-
-def check_room(needed: int, device: torch.device, component: str) -> None:
-    """Check that a device has `needed` bytes free, before anything is allocated.
-
-    Raises:
-        NoRoom: The device has fewer bytes free.
-    """
-    free = available(device)
-    if free is not None and needed > free:
-        raise NoRoom(
-            f"the Gram matrices of {component} need {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free on {device}; "
-            "choose a method without them (wanda, magnitude), fewer layers (linear), or a machine with more memory"
-        )
-
-
-def available(device: torch.device) -> int | None:
-    """Return the free memory of a device in bytes, or None where the system does not say."""
-    if device.type == "cuda":
-        # Memory that torch has reserved but does not use is free as well.
-        torch.cuda.empty_cache()
-        return torch.cuda.mem_get_info(device)[0]
-    try:
-        line = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
-    except OSError:
-        return None
-    return int(line[1]) * 1024 if line else None
+    else:
+        at_step(0)
+        sample(target, captions, steps, lambda step, _: at_step(step + 1))

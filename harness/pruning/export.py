@@ -13,9 +13,10 @@ from harness import files
 from harness.case import Case
 from harness.components import COMPONENTS, selection
 from harness.errors import HarnessError
-from harness.pruning.calibration import PADDING, Calibration, calibrate, fit
-from harness.pruning.calibration_file import load, save
+from harness.pruning.calibration import PADDING, Calibration, calibrate
+from harness.pruning.calibration_file import fit, load, save
 from harness.pruning.export_record import ExportRecord, record_of, write
+from harness.pruning.packages import recalibration
 from harness.pruning.packed import pack, weight_bytes
 from harness.pruning.prune import check_pattern, prune, rounding
 from harness.record import Counts
@@ -26,6 +27,7 @@ from harness.targets.spec import TargetSpec
 from harness.targets.target import Target, choose_device
 from harness.workloads import captions
 from harness.workloads.scenes import calibration_captions
+from pruners import METHODS
 from pruners.levels import Level
 
 Say = Callable[[str], None]
@@ -44,7 +46,7 @@ class Request:
     levels: dict[str, Level]
     """Component → level; components that are left out stay dense."""
     layers: str
-    """"all" or "linear"."""
+    """A choice of layers, a name of `harness.case.LAYERS`."""
     out: Path
     """A folder that does not exist yet, or is empty."""
     calibration: Path | None = None
@@ -100,11 +102,12 @@ def export(request: Request, say: Say, progress: Say = lambda _: None) -> Path:
         save(calibration, request.save_calibration)
         say(f"statistics saved in {request.save_calibration}")
     progress("pruning")
-    pruning = prune(target, case, calibration.components if calibration else None)
+    again = recalibration(target, texts, request.padding, progress=progress) if _again(case) else None
+    pruning = prune(target, case, calibration.components if calibration else None, again)
     missed = rounding(target, case)
     _check_sparsity(case, pruning, missed)
     with masked(target.components, pruning):
-        counts = census(target.components, case.layers)
+        counts = census(target.components, case.layers, target.family.kinds)
         _check_zeros(case, counts, missed)
         progress("saving")
         _save(request, record_of(request.target, target, case, pruning, counts, calibration), target, out)
@@ -148,9 +151,25 @@ def _check_calibration(request: Request, case: Case) -> tuple[str, ...]:
     if request.calibration and not request.calibration.is_file():
         missing = "is no ordinary file" if request.calibration.exists() else "does not exist"
         raise HarnessError(f"--calibration {request.calibration} {missing}; make one with --save-calibration")
+    if request.calibration and _again(case):
+        raise HarnessError(
+            f"--calibration FILE cannot be used with {' and '.join(_again(case))}, which calibrates again on the "
+            "partly pruned pipeline. Leave it out."
+        )
+    modes = {"steps" in METHODS[case.methods[component]].needs for component in case.calibrated}
+    if len(modes) > 1:
+        raise HarnessError(
+            f"--method {case.method}: one method weighs denoising steps, and another does not; prune the components "
+            "one after the other"
+        )
     if request.captions:
         return tuple(caption.text for caption in captions.read(request.captions))
     return calibration_captions() if case.needs and not request.calibration else ()
+
+
+def _again(case: Case) -> list[str]:
+    """Return the methods of a case that calibrate more than once."""
+    return [name for name in dict.fromkeys(case.methods.values()) if METHODS[name].packages > 1]
 
 
 def _check_places(request: Request, out: Path) -> None:
@@ -213,12 +232,15 @@ def _calibration(
 ) -> Calibration | None:
     if not case.needs:
         return None
-    gram = "gram" in case.needs
+    gram, sums, by_steps = (name in case.needs for name in ("gram", "sums", "steps"))
     if request.calibration:
         calibration = load(request.calibration)
-        fit(calibration, target, case.calibrated, case.layers, gram)
+        fit(calibration, target, case.calibrated, case.layers, gram, sums, by_steps)
         return calibration
-    return calibrate(target, case.calibrated, case.layers, texts, gram, request.padding, progress=progress)
+    return calibrate(
+        target, case.calibrated, case.layers, texts, gram, request.padding, progress=progress, sums=sums,
+        by_steps=by_steps,
+    )  # fmt: skip
 
 
 def _save(request: Request, record: ExportRecord, target: Target, out: Path) -> None:

@@ -10,25 +10,30 @@ from torch import nn
 from harness import digests
 from harness.case import Case
 from harness.errors import HarnessError, unknown
+from harness.pruning.packages import Recalibrate, in_packages
+from harness.pruning.variants import levels_in_layers, targeted, total, with_given_back
 from harness.surgery.layers import blocks, matrix, prunable
 from harness.surgery.masks import Pruning
 from harness.targets.target import Target
 from pruners import METHODS, Method
-from pruners.allocate import ALLOCATIONS, LayerFacts, LayerRefused
+from pruners.allocate import ALLOCATIONS
 from pruners.levels import Level, Pattern
-from pruners.types import LayerStats, Pruned
+from pruners.types import LayerFacts, LayerRefused, LayerStats, Pruned
 
 Statistics = Mapping[str, Mapping[str, LayerStats]]
 """Component → layer → statistics of the layer's inputs."""
 
 
-def prune(target: Target, case: Case, statistics: Statistics | None = None) -> Pruning:
+def prune(
+    target: Target, case: Case, statistics: Statistics | None = None, recalibrate: Recalibrate | None = None
+) -> Pruning:
     """Prune every component of a case at its level.
 
     Args:
         target: The dense pipeline. It is not changed.
         case: The case.
         statistics: The statistics that the case's methods read; None if they read none.
+        recalibrate: Calibrates again, for methods that prune in packages.
 
     Returns:
         Component → layer → `Pruned`.
@@ -36,14 +41,23 @@ def prune(target: Target, case: Case, statistics: Statistics | None = None) -> P
     Raises:
         HarnessError: A method refuses a layer. The message names both.
     """
-    return {
-        component: prune_component(target, component, case.methods[component], case.layers, [level], statistics)[0]
-        for component, level in case.plan.items()
+    pruning = {
+        component: prune_component(
+            target, component, case.methods[component], case.layers, [level], statistics, recalibrate
+        )[0]
+        for component, level in levels_in_layers(target, case).items()
     }
+    return with_given_back(target, case, pruning)
 
 
 def prune_component(
-    target: Target, component: str, method: str, layers: str, levels: Sequence[Level], statistics: Statistics | None
+    target: Target,
+    component: str,
+    method: str,
+    layers: str,
+    levels: Sequence[Level],
+    statistics: Statistics | None,
+    recalibrate: Recalibrate | None = None,
 ) -> list[dict[str, Pruned]]:
     """Prune one component at several levels. Each layer is pruned at all levels in one call.
 
@@ -51,9 +65,10 @@ def prune_component(
         target: The dense pipeline. It is not changed.
         component: A name of `target.components`.
         method: A name of `METHODS`.
-        layers: "all" or "linear".
+        layers: A choice of layers, a name of `harness.case.LAYERS`.
         levels: Sparsities and patterns.
         statistics: The statistics that the method reads; None if it reads none.
+        recalibrate: Calibrates again, for methods that prune in packages.
 
     Returns:
         Layer → `Pruned`, per level.
@@ -62,20 +77,40 @@ def prune_component(
         HarnessError: The method refuses a layer, or does not return one `Pruned` per level. The message names both.
     """
     entry, module = METHODS[method], target.components[component]
-    chosen = prunable(module, layers)
+    chosen = prunable(module, layers, target.family.kinds)
     known = _known(entry, component, chosen, statistics)
     facts = _facts(module, chosen, known, target.family.blocks)
     spreads = [allocate(entry, component, facts, level) for level in levels]
-    pruner = entry.pruner()
-    by_level: list[dict[str, Pruned]] = [{} for _ in levels]
-    for name, layer in chosen.items():
+    if entry.packages == 1:
+        return _layers(entry, component, chosen, known, spreads)
+
+    def one(spread: Mapping[str, Level]) -> dict[str, Pruned]:
+        def some(layers: Mapping[str, nn.Module], seen: Mapping[str, LayerStats]) -> dict[str, Pruned]:
+            return _layers(entry, component, layers, seen, [spread])[0]
+
+        return in_packages(target, component, entry, chosen, known, some, recalibrate)
+
+    return [one(spread) for spread in spreads]
+
+
+def _layers(
+    entry: Method,
+    component: str,
+    layers: Mapping[str, nn.Module],
+    known: Mapping[str, LayerStats],
+    spreads: Sequence[Mapping[str, Level]],
+) -> list[dict[str, Pruned]]:
+    """Prune some layers at several levels. spreads: layer → level, per level."""
+    pruner, method = entry.pruner(), entry.name
+    by_level: list[dict[str, Pruned]] = [{} for _ in spreads]
+    for name, layer in layers.items():
         seed = int(digests.of_value([component, name])[:15], 16)
         weight = matrix(layer)
         try:
             pruned = pruner(weight, known.get(name), [spread[name] for spread in spreads], seed)
         except ValueError as error:
             raise HarnessError(f"{method} cannot prune {component}.{name}: {error}") from error
-        if len(pruned) != len(levels) or not all(_fits(one, weight) for one in pruned):
+        if len(pruned) != len(spreads) or not all(_fits(one, weight) for one in pruned):
             raise HarnessError(
                 f"{method} returned a wrong result for {component}.{name}; correct the pruner. It must return one "
                 f"`Pruned` per level, with a bool keep mask and a weight, both {tuple(weight.shape)}, the weight in "
@@ -155,7 +190,7 @@ def check_pattern(target: Target, case: Case) -> None:
     for component, level in case.plan.items():
         if not isinstance(level, Pattern):
             continue
-        for name, layer in prunable(target.components[component], case.layers).items():
+        for name, layer in targeted(target, case, component).items():
             size = matrix(layer).shape[1]
             if size % level.of:
                 advice = "choose another pattern" + ("" if case.layers == "linear" else ", or --layers linear")
@@ -177,12 +212,11 @@ def rounding(target: Target, case: Case) -> dict[str, float]:
             missed[component] = 0.0
             continue
         kind = METHODS[case.methods[component]].group
-        groups = total = 0
-        for layer in prunable(target.components[component], case.layers).values():
+        groups = 0
+        for layer in targeted(target, case, component).values():
             rows, inputs = matrix(layer).shape
             # A grouped convolution has the blocks of every group of channels.
             blocks_of = getattr(layer, "groups", 1) * -(-inputs // 128)
             groups += {"layer": 1, "row": rows, "block": blocks_of}[kind]
-            total += rows * inputs
-        missed[component] = 0.5 * groups / total
+        missed[component] = 0.5 * groups / total(target, case, component)
     return missed

@@ -97,7 +97,7 @@ def draw(results: Results, layers: str = "all", metrics: Sequence[str] | None = 
     shown = _panels([record for lines in rows.values() for line in lines.values() for record in line], metrics)
     about = f"n = {captions_in(drawn)} captions; bars: ± 1 standard error"
     if len(drawn) < len(chosen):
-        about += f"; not drawn: {len(chosen) - len(drawn)} with an N:M pattern or several components"
+        about += f"; not drawn: {len(chosen) - len(drawn)} with an N:M pattern, a variant or several components"
     return _svg(dict(sorted(rows.items())), shown, about)
 
 
@@ -108,7 +108,7 @@ def can_draw(results: Results, layers: str) -> bool:
 
 def _is_point(record: Record) -> bool:
     levels = record.case.levels
-    return len(levels) == 1 and not isinstance(levels[0], Pattern)
+    return len(levels) == 1 and not isinstance(levels[0], Pattern) and not record.case.variant
 
 
 def _sparsity(record: Record) -> float:

@@ -35,7 +35,7 @@ class Group:
 
     @property
     def case(self) -> Case:
-        """Return one of the cases. All have its target, component, method and layers."""
+        """Return one of the cases. All have its target, component, method, layers and variant."""
         return self.results[0].record.case
 
     @property
@@ -51,7 +51,8 @@ class Group:
             return f"{case.target}: the dense model"
         if case.candidate:
             return f"{case.target}: the candidate {case.candidate} in the target's place"
-        return f"{case.target}: {case.component} pruned by {case.method}, {case.layers} layers"
+        variant = f", {case.variant}" if case.variant else ""
+        return f"{case.target}: {case.component} pruned by {case.method}, {case.layers} layers{variant}"
 
     @property
     def metrics(self) -> list[Metric]:
@@ -94,11 +95,12 @@ def _of_metric(metric: Metric, records: Sequence[Record]) -> Column:
 
 
 def groups(results: Results) -> list[Group]:
-    """Return the cases of a run in groups: by target, then component, method and layers."""
-    members: dict[tuple[str, str, str, str], list[Result]] = {}
+    """Return the cases of a run in groups: by target, then component, method, layers and variant."""
+    members: dict[tuple[str, ...], list[Result]] = {}
     for result in results.cases:
         case = result.record.case
-        members.setdefault((case.target, case.component, case.method, case.layers), []).append(result)
+        key = case.target, case.component, case.method, case.layers, case.variant
+        members.setdefault(key, []).append(result)
 
     def level(result: Result) -> tuple[tuple[float, ...], str]:
         return tuple(result.record.case.requested.values()), result.record.case.level

@@ -9,27 +9,32 @@ from torch import nn
 
 from harness import digests
 from harness.record import Counts
-from harness.surgery.layers import matrix, prunable, weight_of
+from harness.surgery.layers import Kinds, chosen, matrix, prunable, weight_of
 
 
-def census(components: Mapping[str, nn.Module], layers: str) -> dict[str, Counts]:
+def census(
+    components: Mapping[str, nn.Module], layers: str, kinds: Kinds | None = None, given_back: str = ""
+) -> dict[str, Counts]:
     """Count the weights of every component, pruned or not, in one pass.
 
     Args:
         components: Name → module.
-        layers: A name of `layers.KINDS`. The weights of these layers are the targeted ones.
+        layers: A choice of layers, as for `layers.prunable`. The weights of these layers are the targeted ones. A
+            component may have none of a kind that only the family knows.
+        kinds: The kinds of layers of the components' family.
+        given_back: A kind of layers that are not targeted; "" for none.
 
     Returns:
         Component → counts; `rounding` stays 0.
 
     Raises:
-        HarnessError: A component has no layer of this kind.
+        HarnessError: A component has no layer that is an `nn.Linear` or `nn.Conv2d`, as `layers` says.
     """
-    return {name: _counts(module, layers) for name, module in components.items()}
+    return {name: _counts(module, layers, kinds, given_back) for name, module in components.items()}
 
 
-def _counts(module: nn.Module, layers: str) -> Counts:
-    targeted = {id(weight_of(layer)) for layer in prunable(module, layers).values()}
+def _counts(module: nn.Module, layers: str, kinds: Kinds | None, given_back: str) -> Counts:
+    targeted = _weights(module, layers, kinds) - (_weights(module, given_back, kinds) if given_back else set())
     packable = {id(weight_of(layer)) for layer in prunable(module, "all").values()}
     total = zeros_all = numbers = zeros = dense = saved = 0
     for parameter in module.parameters():
@@ -45,7 +50,7 @@ def _counts(module: nn.Module, layers: str) -> Counts:
         parameters=total,
         targeted=numbers,
         zeros=zeros,
-        sparsity_targeted=zeros / numbers,
+        sparsity_targeted=zeros / numbers if numbers else 0.0,
         sparsity_component=zeros_all / total,
         dense_bytes=dense,
         stored_bytes=dense - saved,
@@ -81,3 +86,9 @@ def changed(component: nn.Module, dense: nn.Module | None) -> int:
 def _equal(one: nn.Module, other: nn.Module) -> bool:
     first, second = matrix(one), matrix(other)
     return first.dtype == second.dtype and torch.equal(first, second)
+
+
+def _weights(module: nn.Module, layers: str, kinds: Kinds | None) -> set[int]:
+    """Return the ids of the weights of the chosen layers, none where the component has no such layer."""
+    layers_of = prunable(module, layers) if layers in ("all", "linear") else chosen(module, layers, kinds)
+    return {id(weight_of(layer)) for layer in layers_of.values()}

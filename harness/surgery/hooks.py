@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from harness.errors import HarnessError
 from harness.surgery.inputs import statistics
-from harness.surgery.layers import held
-from pruners.stats import merge
+from harness.surgery.layers import Kinds, held
+from pruners.stats import merge, scaled
 from pruners.types import LayerStats
 
 # Inputs of up to this many values are also compared by value, because every layer computes its time embedding again.
@@ -54,6 +54,10 @@ class Collector:
 
     gram: bool
     """Whether Gram matrices are collected."""
+    with_sums: bool = False
+    """Whether sums of inputs are collected, beside sums of squares."""
+    weight: float = 1.0
+    """How much the rows of the coming inputs count."""
     measure: bool = True
     """False: nothing is summed up; the collector only learns which layers share an input."""
     alone: set[str] = field(default_factory=set)
@@ -103,9 +107,10 @@ class Collector:
         if self.mask is not None and x.shape[: self.mask.dim()] == self.mask.shape:
             counted = x[self.mask]
         try:
-            stats = statistics(layer, counted.detach(), self.gram)
+            stats = statistics(layer, counted.detach(), self.gram, self.with_sums)
         except ValueError as error:
             raise HarnessError(f"{name} cannot be calibrated: {error}") from error
+        stats = stats if self.weight == 1 else scaled(stats, self.weight)
         self.sums[slot] = merge(self.sums[slot], stats) if slot in self.sums else stats
 
     def end(self) -> None:
@@ -166,6 +171,9 @@ def collecting(
     measure: bool = True,
     mask: Callable[[Any], Tensor] | None = None,
     alone: Collection[str] = (),
+    sums: bool = False,
+    kinds: Kinds | None = None,
+    only: Collection[str] | None = None,
 ) -> Iterator[Collector]:
     """Collect the inputs of the component's prunable layers while the body runs the model.
 
@@ -175,15 +183,19 @@ def collecting(
 
     Args:
         component: The module that the body runs.
-        layers: A name of `KINDS`.
+        layers: A choice of layers, as for `layers.prunable`.
         gram: Whether Gram matrices are collected.
         measure: False: nothing is summed up; the collector only learns which layers share an input.
         mask: Takes the first argument of the component's forward pass, and returns the tokens that count, bool
             `[n, tokens]`. None: all count.
         alone: Layers that must not share a slot: `Collector.alone` of a run with `measure=False`.
+        sums: Whether sums of inputs are collected, beside sums of squares.
+        kinds: The kinds of layers of the component's family.
+        only: Names of layers; the others are left out. None: all are collected.
     """
-    holders = held(component, layers)
-    collector = Collector(gram, measure, {*alone, *(name for name, several in holders.items() if len(several) > 1)})
+    holders = {name: several for name, several in held(component, layers, kinds).items() if not only or name in only}
+    shared = {*alone, *(name for name, several in holders.items() if len(several) > 1)}
+    collector = Collector(gram, sums, measure=measure, alone=shared)
 
     def begin(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         collector.begin()

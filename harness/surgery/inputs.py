@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -40,29 +41,31 @@ def _patches(layer: nn.Conv2d, x: Tensor) -> Tensor:
     return functional.unfold(x, layer.kernel_size, layer.dilation, around or 0, layer.stride)
 
 
-def statistics(layer: nn.Module, x: Tensor, gram: bool) -> LayerStats:
+def statistics(layer: nn.Module, x: Tensor, gram: bool, sums: bool = False) -> LayerStats:
     """Return the statistics of one input of a layer.
 
     Args:
         layer: A Linear or Conv2d layer.
         x: The layer's input: `[..., in]`, or `[n, c, h, w]` for a convolution.
         gram: Whether the Gram matrix is wanted. Rows and squares do not depend on it.
+        sums: Whether sums are wanted.
 
     Raises:
         ValueError: An input is too small or too large for its square to be a float64.
     """
     if not isinstance(layer, nn.Conv2d):
-        return collect(rows(layer, x), gram)
+        return collect(rows(layer, x), gram, sums)
     x = x.to(working(x.dtype))
     # Taking patches is linear, so sum up the squares of all pictures first.
     squares = _patches(layer, sum_of_squares(x, 0)[None])
+    added = _patches(layer, x.sum(0, dtype=torch.float64)[None]).sum(-1).view(layer.groups, -1) if sums else None
     product = None
     if gram and _shifts_pay(layer, x):
         product = gram_by_shifts(x)[None]
     elif gram:
         patches = rows(layer, x)
         product = patches.mT @ patches
-    return LayerStats(len(x) * squares.shape[-1], squares.sum(-1).view(layer.groups, -1), product)
+    return LayerStats(len(x) * squares.shape[-1], squares.sum(-1).view(layer.groups, -1), product, added)
 
 
 def _shifts_pay(layer: nn.Conv2d, x: Tensor) -> bool:

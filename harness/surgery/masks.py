@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -17,11 +17,47 @@ Pruning = Mapping[str, Mapping[str, Pruned]]
 """Component → layer → its pruned weight."""
 
 
+class Switch:
+    """Puts the pruned or the dense weights in while a body of `masked` runs."""
+
+    def __init__(self, pruning: Pruning, dense: Sequence[tuple[str, Tensor, Tensor]]) -> None:
+        """`masked` builds this.
+
+        Args:
+            pruning: The pruned weights.
+            dense: Name, parameter and dense values of every weight, in the order of `pruning`.
+        """
+        self._pruning, self._dense, self._is_pruned = pruning, dense, False
+
+    @torch.no_grad()
+    def pruned(self, on: bool) -> None:
+        """Put the pruned weights in, or the dense ones. Nothing happens where they are in already."""
+        if on == self._is_pruned:
+            return
+        if on:
+            for pruned, (_, weight, _) in zip(_weights(self._pruning), self._dense, strict=True):
+                weight.copy_(pruned.weight.view_as(weight))
+        else:
+            for _, weight, kept in reversed(self._dense):
+                weight.copy_(kept)
+        self._is_pruned = on
+
+    def in_half(self, half: str, steps: int) -> Callable[[int], None]:
+        """Return a function that takes the number of the coming denoising step, from 0, and puts its weights in.
+
+        Args:
+            half: "early": the pruned weights are in for the first half of the steps, and the middle one of an odd
+                number. "late": for the others.
+            steps: Number of denoising steps.
+        """
+        return lambda step: self.pruned((2 * step < steps) == (half == "early"))
+
+
 @contextmanager
-def masked(components: Mapping[str, nn.Module], pruning: Pruning) -> Iterator[None]:
+def masked(components: Mapping[str, nn.Module], pruning: Pruning) -> Iterator[Switch]:
     """Run the body with the pruned weights in place. Afterwards the dense weights are restored bit for bit.
 
-    They are restored after an exception too.
+    They are restored after an exception too. The body gets a switch between pruned and dense weights.
 
     Args:
         components: Name → module.
@@ -37,12 +73,11 @@ def masked(components: Mapping[str, nn.Module], pruning: Pruning) -> Iterator[No
             weight = weight_of(layers[name])
             # Copy all weights before any is changed: two of them may share memory.
             dense.append((f"{component}.{name}", weight, weight.detach().clone()))
+    switch = Switch(pruning, dense)
     try:
-        with torch.no_grad():
-            for pruned, (_, weight, _) in zip(_weights(pruning), dense, strict=True):
-                weight.copy_(pruned.weight.view_as(weight))
+        switch.pruned(True)
         verify(components, pruning)
-        yield
+        yield switch
     finally:
         with torch.no_grad():
             for _, weight, kept in reversed(dense):
@@ -102,8 +137,14 @@ def keep_digest(pruning: Pruning) -> str:
     )
 
 
-def weights_digest(pruning: Pruning) -> str:
-    """Return one digest of all pruned weights. It does not depend on the case."""
-    return digests.of_tensors(
+def weights_digest(pruning: Pruning, half: str = "") -> str:
+    """Return one digest of all pruned weights. It does not depend on the case.
+
+    Args:
+        pruning: The masks.
+        half: The half of the denoising steps in which the pruned weights are in; "" for all steps.
+    """
+    weights = digests.of_tensors(
         (f"{component}.{name}", pruned.weight) for component, by in pruning.items() for name, pruned in by.items()
     )
+    return f"{weights}.{half}" if half else weights

@@ -36,6 +36,10 @@ class Family:
     """Class names, as `model_index.json` has them under `_class_name`."""
     blocks: tuple[str, ...]
     """Class names of the modules that count as one block when sparsity is spread by blocks."""
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    """Name of `harness.components.KINDS` → regular expression that matches the layers of this kind in every component.
+    It is searched in the layer's name with a dot before and behind, such as ".mid_block.attentions.0.proj_in.". Cases
+    of kinds without an entry are refused. Convolutions need no entry: their class says what they are."""
     callback: Literal["callback_on_step_end", "callback"] = "callback_on_step_end"
     """The argument that takes a function called after every step. `callback_on_step_end` calls it with (pipeline, step,
     timestep, tensors) and expects the tensors back; `callback` calls it with (step, timestep, latents)."""
@@ -103,30 +107,59 @@ _MASKED = (
 )  # fmt: skip
 _UNET = ("ResnetBlock2D", "BasicTransformerBlock", "CLIPEncoderLayer")
 # Read captions as they are, whether or not ftfy and BeautifulSoup are installed, and make pictures of the model's size.
+# Text encoders: CLIP and Gemma, then T5.
+_TEXT_ATTENTION, _TEXT_FORWARD = r"\.(self_attn|SelfAttention)\.", r"\.(mlp|DenseReluDense)\."
+# Blocks with attention to themselves (attn1), attention to the text (attn2), and a feed-forward network.
+_BLOCK_KINDS = {
+    "attention": rf"\.attn[12]\.|{_TEXT_ATTENTION}",
+    "cross_attention": r"\.attn2\.",
+    "self_attention": rf"\.attn1\.|{_TEXT_ATTENTION}",
+    "feed_forward": rf"\.ff\.|{_TEXT_FORWARD}",
+}
+_UNET_KINDS = _BLOCK_KINDS | {
+    "time_embedding": r"\.(time_embedding|add_embedding|time_emb_proj)\.",
+    "resnet": r"\.resnets\.",
+    "down": r"^\.down_blocks\.",
+    "mid": r"^\.mid_block\.",
+    "up": r"^\.up_blocks\.",
+}
+# One attention reads pictures and text together (attn), so it is neither cross- nor self-attention. Some models have
+# a self-attention of pictures beside it (attn2).
+_JOINT_KINDS = {
+    "attention": rf"\.attn2?\.|{_TEXT_ATTENTION}",
+    "self_attention": rf"\.attn2\.|{_TEXT_ATTENTION}",
+    "feed_forward": rf"\.(ff|ff_context)\.|{_TEXT_FORWARD}",
+    "time_embedding": r"\.time_text_embed\.",
+}
+_PIXART_KINDS = _BLOCK_KINDS | {"time_embedding": r"\.adaln_single\."}
 _PLAIN = {"clean_caption": False, "use_resolution_binning": False}
 
 for _family in (
-    Family("Stable Diffusion 1 and 2", ("StableDiffusionPipeline",), _UNET, embeddings=_GUIDED),
+    Family("Stable Diffusion 1 and 2", ("StableDiffusionPipeline",), _UNET, _UNET_KINDS, embeddings=_GUIDED),
     Family(
-        "Stable Diffusion XL", ("StableDiffusionXLPipeline",), _UNET, embeddings=_POOLED, encoding={"prompt_2": None},
+        "Stable Diffusion XL", ("StableDiffusionXLPipeline",), _UNET, _UNET_KINDS, embeddings=_POOLED,
+        encoding={"prompt_2": None},
     ),
     Family(
         "Stable Diffusion 3", ("StableDiffusion3Pipeline",), ("JointTransformerBlock", "CLIPEncoderLayer", "T5Block"),
-        embeddings=_POOLED, encoding={"prompt_2": None, "prompt_3": None},
+        _JOINT_KINDS, embeddings=_POOLED, encoding={"prompt_2": None, "prompt_3": None},
     ),
     # Differs: with one step PixArt-alpha reads a second value from the scheduler, which only some schedulers return.
     Family(
-        "PixArt-alpha", ("PixArtAlphaPipeline",), ("BasicTransformerBlock", "T5Block"), "callback", _MASKED,
+        "PixArt-alpha", ("PixArtAlphaPipeline",), ("BasicTransformerBlock", "T5Block"), _PIXART_KINDS,
+        "callback", _MASKED,
         encoding={"clean_caption": False}, arguments=_PLAIN, fewest_steps=2,
     ),
     Family(
-        "PixArt-Sigma", ("PixArtSigmaPipeline",), ("BasicTransformerBlock", "T5Block"), "callback", _MASKED,
+        "PixArt-Sigma", ("PixArtSigmaPipeline",), ("BasicTransformerBlock", "T5Block"), _PIXART_KINDS,
+        "callback", _MASKED,
         encoding={"clean_caption": False}, arguments=_PLAIN,
     ),
     # Differs: no instruction to enhance the caption (`complex_human_instruction`) is put before the caption. Gemma's
     # tokenizer writes no end token.
     Family(
-        "Sana", ("SanaPipeline",), ("SanaTransformerBlock", "Gemma2DecoderLayer"), embeddings=_MASKED,
+        "Sana", ("SanaPipeline",), ("SanaTransformerBlock", "Gemma2DecoderLayer"),
+        _BLOCK_KINDS | {"time_embedding": r"\.time_embed\."}, embeddings=_MASKED,
         encoding={"clean_caption": False, "complex_human_instruction": None},
         arguments=_PLAIN | {"complex_human_instruction": None}, text_ends="pad_token", hides_out_of_memory=True,
     ),

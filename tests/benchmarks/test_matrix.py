@@ -8,9 +8,10 @@ import pytest
 
 from benchmarks.matrix import candidate_cases, cost_cases, quality_cases
 from benchmarks.study import study_cases
-from harness.components import BOTH
+from harness.components import BOTH, KINDS
 from harness.scenes.weights import PIPELINE
 from harness.targets.spec import TargetSpec
+from pruners import METHODS
 
 SD3 = ("text_encoder", "text_encoder_2", "text_encoder_3", "transformer")
 TIERS = ("smoke", "pr", "full")
@@ -20,7 +21,7 @@ def ids(target: str, components: tuple[str, ...], tier: str) -> list[str]:
     return [case.id for case in quality_cases(target, components, tier)]
 
 
-@pytest.mark.parametrize(("tier", "count"), [("smoke", 9), ("pr", 35), ("full", 357)])
+@pytest.mark.parametrize(("tier", "count"), [("smoke", 11), ("pr", 35), ("full", 359)])
 def test_scenes_has_as_many_cases_as_before_and_each_once(tier: str, count: int) -> None:
     names = ids("scenes", BOTH, tier)
     assert len(names) == len(set(names)) == count and names[0] == "scenes-none-dense-none-0.00"
@@ -87,3 +88,30 @@ def test_a_candidate_is_one_case_with_its_own_components() -> None:
     assert candidate_cases("scenes", ()) == []
     (case,) = candidate_cases("scenes", [TargetSpec("mine", "folder", str(PIPELINE))])
     assert case.id == "scenes-both-candidate:mine-all-given"
+
+
+@pytest.mark.parametrize("components", [BOTH, SD3, ("unet",)], ids="+".join)
+def test_the_study_has_every_method_and_kind_and_each_case_once(components: tuple[str, ...]) -> None:
+    cases = quality_cases("scenes", components, "study")
+    assert len(cases) == len(set(cases)) and cases[0].is_dense
+    assert {part for case in cases for part in case.components} <= set(components)
+    if components == BOTH:
+        assert set(METHODS) - {case.method for case in cases} == {
+            "random",
+            "owl_magnitude",
+            "owl_wanda",
+            "owl_sparsegpt",
+        }
+        assert {case.layers for case in cases} >= set(KINDS)
+        # Every kind is also pruned by count, and given back.
+        assert {case.layers for case in cases if case.variant == "count"} == set(KINDS)
+        assert {case.given_back for case in cases} == {"", *KINDS}
+
+
+def test_the_tiers_that_run_by_default_have_the_magnitude_cases_of_before() -> None:
+    """`-k magnitude` selects by parts of names, and further methods have names such as magnitude_swaps."""
+    before = {"magnitude", "global_magnitude", "owl_magnitude", "owl_magnitude+magnitude"}
+    for tier in TIERS:
+        cases = [case for case in quality_cases("scenes", BOTH, tier) if "magnitude" in case.id]
+        assert {case.method for case in cases} <= before and not any(case.variant for case in cases)
+        assert {case.layers for case in cases} <= {"all", "linear"}

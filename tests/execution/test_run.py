@@ -109,7 +109,7 @@ def test_what_does_not_fit_for_all_cases_is_calibrated_for_one(
     wanda, solved = (Case("tiny", "unet", method, "all", (0.5,)) for method in ("wanda", "sparsegpt"))
     text = Case("tiny", "text_encoder", "owl_wanda", "all", (0.5,))
     calibrations = Caches.of(bench, [wanda, solved, text]).calibrations
-    monkeypatch.setattr("harness.pruning.calibration.available", lambda device: 10**4)
+    monkeypatch.setattr("harness.pruning.room.available", lambda device: 10**4)
     statistics = calibrations.of(wanda, print)
     assert statistics is not None and [*statistics] == ["unet"]
     assert all(layer.gram is None for layer in statistics["unet"].values())

@@ -14,6 +14,7 @@ from harness.execution.executor import Setup
 from harness.execution.local import LocalExecutor
 from harness.pruning import calibration_file
 from harness.pruning.calibration import calibrate
+from harness.pruning.packages import recalibration
 from harness.pruning.prune import prune
 from harness.record import Record
 from harness.surgery.census import census
@@ -124,9 +125,10 @@ def test_statistics_from_a_file(place: Path, tmp_path: Path, method: str) -> Non
         with on(device):
             target = load(resolve(str(place / "sd2")), torch.device(device))
             path = tmp_path / "statistics"
-            calibration_file.save(calibrate(target, ["text_encoder"], "all", ["a dog", "a cat"], True), path)
+            texts = ["a dog", "a cat"]
+            calibration_file.save(calibrate(target, ["text_encoder"], "all", texts, True, sums=True), path)
             case = Case("x", "text_encoder", method, "all", (0.5,))
-            pruning = prune(target, case, calibration_file.load(path).components)
+            pruning = prune(target, case, calibration_file.load(path).components, recalibration(target, texts))
             assert all(p.weight.device == p.keep.device == target.device for p in pruning["text_encoder"].values())
             with masked(target.components, pruning):
                 kept.append((keep_digest(pruning), census(target.components, "all")))

@@ -5,16 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pruners import magnitude, wanda
-from pruners.allocate import ALLOCATIONS, LayerFacts, LayerRefused, by_global_threshold, outliers, owl
+from pruners import alpha, magnitude, ria, wanda
+from pruners.allocate import ALLOCATIONS, by_global_threshold, outliers, owl
 from pruners.select import count, smallest_pruned
 from pruners.stats import collect
+from pruners.types import LayerFacts, LayerRefused
+from tests.reference import alpha as slow_alpha
 from tests.reference import magnitude as slow_magnitude
 from tests.reference import owl as slow_owl
 
@@ -65,7 +68,7 @@ def test_owl_s_total_is_the_sparsity_asked_for(shares: list[float], sizes: list[
 
 
 @given(
-    shares=st.lists(st.floats(0, 100), min_size=2, max_size=8, unique=True),
+    shares=st.lists(st.integers(0, 10**6).map(lambda n: n / 10**4), min_size=2, max_size=8, unique=True),
     sparsity=st.sampled_from([0.2, 0.5, 0.7, 0.8]),
 )
 @settings(max_examples=100, deadline=None)
@@ -166,3 +169,62 @@ def test_bad_values_are_refused() -> None:
         owl({"a": 1.0}, {"a": 3}, 1.5)
     with pytest.raises(LayerRefused, match="a: a score is NaN or infinite"):
         by_global_threshold({"a": torch.tensor([1.0, float("nan")])}, 0.5)
+
+
+@given(out=st.integers(3, 9), size=st.integers(3, 9), seed=st.integers(0, 99))
+@settings(max_examples=50, deadline=None)
+def test_the_exponent_of_a_spectrum_is_the_published_one(out: int, size: int, seed: int) -> None:
+    weight = noise(out, size, seed=seed).double()
+    assert alpha.tail_exponent(weight) == pytest.approx(slow_alpha.exponent(weight.numpy()), rel=1e-6)
+
+
+def test_a_heavier_tail_has_a_smaller_exponent() -> None:
+    even = torch.diag(torch.linspace(1.0, 1.1, 20))
+    heavy = torch.diag(torch.logspace(0, 2, 20))
+    assert alpha.tail_exponent(heavy) < 2 < alpha.tail_exponent(even)
+    assert alpha.tail_exponent(torch.eye(4)) == alpha.tail_exponent(torch.ones(1, 5)) == np.inf
+
+
+@given(
+    exponents=st.lists(st.integers(100, 2000).map(lambda n: n / 100), min_size=2, max_size=8, unique=True),
+    sizes=st.lists(st.integers(1, 10**6), min_size=8, max_size=8),
+    sparsity=st.floats(0, 1),
+)
+@settings(max_examples=100, deadline=None)
+def test_alpha_is_the_published_formula_and_keeps_the_total_where_that_clamps(
+    exponents: list[float], sizes: list[int], sparsity: float
+) -> None:
+    named = {str(i): value for i, value in enumerate(exponents)}
+    size = dict(zip(named, sizes, strict=False))
+    spread = alpha.alpha(named, size, sparsity)
+    total = sum(spread[n] * size[n] for n in named) / sum(size.values())
+    assert total == pytest.approx(sparsity, abs=1e-9) and all(0 <= s <= 1 for s in spread.values())
+    published = slow_alpha.sparsities(exponents, [*size.values()], sparsity)
+    if max(published) < 1:
+        assert [*spread.values()] == pytest.approx(published, abs=1e-9)
+    ranked = sorted(named, key=named.__getitem__)
+    assert all(spread[a] <= spread[b] + 1e-12 for a, b in pairwise(ranked))
+
+
+def test_the_alpha_allocation_gives_a_block_one_sparsity_by_its_mean_exponent() -> None:
+    layers = component()
+    spread = ALLOCATIONS["alpha"](layers, 0.5)
+    exponents = {name: slow_alpha.exponent(facts.weight.double().numpy()) for name, facts in layers.items()}
+    means = [(exponents["a.q"] + exponents["a.k"]) / 2, exponents["b"]]
+    wanted = slow_alpha.sparsities(means, [7 * 6 + 4 * 8, 9 * 5], 0.5)
+    assert spread == pytest.approx({"a.q": wanted[0], "a.k": wanted[0], "b": wanted[1]}, rel=1e-5)
+
+
+def test_blocks_without_an_exponent_are_pruned_like_the_largest() -> None:
+    layers = {"a": LayerFacts(torch.eye(6), None, "a"), "b": LayerFacts(noise(8, 6), None, "b")}
+    assert ALLOCATIONS["alpha"](layers, 0.4) == pytest.approx({"a": 0.4, "b": 0.4})
+
+
+@pytest.mark.parametrize(("name", "scores", "power"), [("wanda", wanda.scores, 0.5), ("ria", ria.scores, 0.25)])
+def test_one_threshold_of_a_calibrated_score_compares_it_per_row(name: str, scores: object, power: float) -> None:
+    layers = component()
+    tables = {n: scores(f.weight, f.stats) / f.stats.rows**power for n, f in layers.items()}  # type: ignore[operator]
+    flat = sorted(value for table in tables.values() for value in table.flatten().tolist())
+    limit = flat[count(0.3, len(flat)) - 1]
+    spread = ALLOCATIONS[f"global_{name}"](layers, 0.3)
+    assert spread == {n: float((table <= limit).double().mean()) for n, table in tables.items()}

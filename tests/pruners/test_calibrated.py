@@ -9,15 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pruners import sparsegpt, wanda
+from pruners import magnitude, ria, sparsegpt, wanda
 from pruners.levels import Level, Pattern
 from pruners.stats import collect
 from pruners.types import Pruner
+from tests.reference import magnitude as slow_magnitude
+from tests.reference import ria as slow_ria
 from tests.reference import sparsegpt as slow_sparsegpt
 from tests.reference import wanda as slow_wanda
 
 LEVELS = ("0", "0.1", "0.35", "0.5", "0.9", "1")
 PRUNERS: tuple[Pruner, ...] = (wanda.prune, sparsegpt.prune)
+OUTS, SIZES, SEEDS = st.integers(1, 7), st.integers(1, 9), st.integers(0, 999)
 
 
 def inputs(rows: int, size: int, seed: int, dead: tuple[int, ...] = ()) -> Tensor:
@@ -49,6 +52,38 @@ def test_wanda_pattern_equals_the_reference(kept: int, of: int) -> None:
     weight, x = weights(6, 24, 1), inputs(30, 24, 1)
     found = wanda.prune(weight, collect(x, gram=False), [Pattern(kept, of)], 0)[0].keep
     assert found.tolist() == slow_wanda.keep_pattern(slow_wanda.scores(weight.tolist(), x.tolist()), kept, of)
+
+
+@given(out=OUTS, size=SIZES, level=st.sampled_from(LEVELS), seed=SEEDS)
+@settings(max_examples=50, deadline=None)
+def test_scores_within_another_group_equal_the_reference(out: int, size: int, level: str, seed: int) -> None:
+    """Every score within rows and within the layer: the factorial of score and group."""
+    weight, x = weights(out, size, seed), inputs(5, size, seed)
+    stats, rows = collect(x, gram=False), weight.tolist()
+    tables = {"wanda": slow_wanda.scores(rows, x.tolist()), "ria": slow_ria.scores(rows, x.tolist())}
+    tables["magnitude"] = [[abs(w) for w in row] for row in rows]
+    for pruner, name, keep in (
+        (magnitude.prune_rows, "magnitude", slow_wanda.keep),
+        (wanda.prune_layer, "wanda", slow_magnitude.keep),
+        (ria.prune, "ria", slow_magnitude.keep),
+        (ria.prune_rows, "ria", slow_wanda.keep),
+    ):
+        assert pruner(weight, stats, [float(level)], 0)[0].keep.tolist() == keep(tables[name], level), name
+
+
+def test_ria_s_pattern_equals_the_reference() -> None:
+    weight, x = weights(6, 24, 2), inputs(30, 24, 2)
+    table = slow_ria.scores(weight.tolist(), x.tolist())
+    for pruner in (ria.prune, ria.prune_rows):
+        keep = pruner(weight, collect(x, gram=False), [Pattern(2, 4)], 0)[0].keep
+        assert keep.tolist() == slow_wanda.keep_pattern(table, 2, 4)
+
+
+def test_a_row_and_a_column_of_zeros_go_first_by_ria() -> None:
+    weight = weights(5, 6, 3)
+    weight[1], weight[:, 2] = 0, 0
+    keep = ria.prune(weight, collect(inputs(20, 6, 3), gram=False), [1 / 3], 0)[0].keep
+    assert not keep[1].any() and not keep[:, 2].any() and keep.sum() == 20
 
 
 @pytest.mark.parametrize("shape", [(5, 7), (1, 40), (9, 1), (6, 128), (8, 150), (4, 300)])
@@ -98,7 +133,7 @@ def test_levels_stacked_equal_levels_alone() -> None:
         torch.testing.assert_close(together.weight, alone.weight, atol=1e-10, rtol=0)
 
 
-@pytest.mark.parametrize("pruner", PRUNERS)
+@pytest.mark.parametrize("pruner", (*PRUNERS, ria.prune_rows))
 def test_groups_of_a_convolution_are_problems_of_their_own(pruner: Pruner) -> None:
     weight = weights(8, 20, 7)
     x = torch.stack([inputs(60, 20, 8), inputs(60, 20, 9)])

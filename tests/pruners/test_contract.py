@@ -44,7 +44,7 @@ def stats_of(method: Method, size: int, seed: int = 0) -> LayerStats | None:
     if not method.needs:
         return None
     rows = torch.randn(3 * size, size, generator=torch.Generator().manual_seed(seed))
-    return collect(rows, gram="gram" in method.needs)
+    return collect(rows, gram="gram" in method.needs, sums="sums" in method.needs)
 
 
 def prune(method: Method, weight: Tensor, levels: Sequence[Level], seed: int = 3) -> list[Pruned]:
@@ -55,14 +55,17 @@ def noise(*shape: int, seed: int = 1) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
+def tensors(stats: LayerStats | None) -> list[Tensor]:
+    return [] if stats is None else [t for t in (stats.squares, stats.gram, stats.sums) if t is not None]
+
+
 def check_counts(method: Method, weight: Tensor, levels: Sequence[float], seed: int) -> None:
     """Check exact counts of every comparison group, dtypes, shapes, survivors, and that nothing given was changed."""
     before, stats = weight.clone(), stats_of(method, weight.shape[1], seed % 7)
-    known = [] if stats is None else [t.clone() for t in (stats.squares, stats.gram) if t is not None]
+    known = [t.clone() for t in tensors(stats)]
     found = method.pruner()(weight, stats, levels, seed)
     assert torch.equal(weight, before)
-    now = [] if stats is None else [t for t in (stats.squares, stats.gram) if t is not None]
-    assert all(torch.equal(a, b) for a, b in zip(now, known, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(tensors(stats), known, strict=True))
     for level, pruned in zip(levels, found, strict=True):
         wanted = [int(level * size + 0.5 + 1e-6) for size in group_sizes(method, tuple(weight.shape))]
         gone = ~pruned.keep
@@ -120,7 +123,7 @@ def test_levels_together_equal_levels_alone_and_nest(method: Method) -> None:
     together = prune(method, weight, levels)
     alone = [prune(method, weight, [level])[0] for level in levels]
     assert all(torch.equal(a.keep, b.keep) for a, b in zip(together, alone, strict=True))
-    if not method.moves_weights:  # its scores depend on what has been pruned before
+    if not method.moves_weights and not method.refine:  # else what goes depends on what has gone before
         assert not (together[1].keep & ~together[0].keep).any() and not (together[2].keep & ~together[1].keep).any()
 
 
@@ -155,7 +158,7 @@ def test_one_row_and_one_column(method: Method, shape: tuple[int, int]) -> None:
 
 
 def test_equal_weights_are_still_pruned_by_count(method: Method) -> None:
-    stats = collect(torch.eye(10), gram="gram" in method.needs)
+    stats = collect(torch.eye(10), gram="gram" in method.needs, sums="sums" in method.needs)
     assert method.pruner()(torch.ones(4, 10), stats, [0.3], 3)[0].keep.sum() == 28
 
 

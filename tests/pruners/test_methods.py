@@ -47,7 +47,7 @@ def test_a_method_is_added_from_outside_and_stays_the_only_one_of_its_name(clean
     [
         ({"name": "my-method"}, "other characters"),
         ({"group": "column"}, "use layer, row or block"),
-        ({"needs": frozenset({"gradients"})}, "known statistics: squares, gram"),
+        ({"needs": frozenset({"gradients"})}, "known statistics: squares, sums, gram, steps"),
     ],
 )
 def test_an_entry_that_says_something_unknown_is_refused(change: dict[str, str], said: str) -> None:

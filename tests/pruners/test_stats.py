@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pruners import sparsegpt, wanda
 from pruners.levels import Level, Pattern
-from pruners.stats import collect, fitting, merge, sum_of_squares
+from pruners.stats import collect, fitting, merge, scaled, sum_of_squares
 from pruners.types import LayerStats, Pruner
 
 LEVELS: list[Level] = [0.5, Pattern(2, 4)]
@@ -28,10 +28,12 @@ def rows(n: int, size: int, seed: int = 0) -> Tensor:
 def test_merged_statistics_are_those_of_all_rows(cuts: list[int], seed: int, gram: bool) -> None:
     x = rows(60, 12, seed).double()
     edges = [0, *sorted(cuts), 60]
-    first, *others = (collect(x[a:b], gram) for a, b in pairwise(edges))
+    first, *others = (collect(x[a:b], gram, sums=True) for a, b in pairwise(edges))
     for part in others:
         first = merge(first, part)
-    whole = collect(x, gram)
+    whole = collect(x, gram, sums=True)
+    torch.testing.assert_close(first.sums, x.sum(0)[None])
+    torch.testing.assert_close(scaled(first, 3).squares, 3 * whole.squares)
     assert first.rows == 60
     torch.testing.assert_close(first.squares, whole.squares)
     torch.testing.assert_close(first.gram, whole.gram)
@@ -39,7 +41,9 @@ def test_merged_statistics_are_those_of_all_rows(cuts: list[int], seed: int, gra
 
 def test_statistics_of_different_layers_do_not_merge() -> None:
     whole = collect(rows(5, 6), gram=True)
-    for other in (collect(rows(5, 4), gram=True), collect(rows(5, 6), gram=False)):
+    for other in (
+        collect(rows(5, 4), gram=True), collect(rows(5, 6), gram=False), collect(rows(5, 6), gram=True, sums=True)
+    ):  # fmt: skip
         with pytest.raises(ValueError, match="do not fit together"):
             merge(whole, other)
 
@@ -124,5 +128,8 @@ def test_bad_statistics_are_refused() -> None:
             fitting(weight, bad)
     with pytest.raises(ValueError, match="Gram matrix: calibrate first"):
         fitting(weight, collect(rows(30, 12), gram=False), gram=True)
+    for bad, said in ((stats.squares[:, 1:], r"the sums are \(1, 11\), not"), (stats.squares * float("nan"), "NaN")):
+        with pytest.raises(ValueError, match=said):
+            fitting(weight, LayerStats(30, stats.squares, sums=bad), sums=True)
     with pytest.raises(ValueError, match=r"the Gram matrix is \(1, 12, 11\), not \(1, 12, 12\)"):
         fitting(weight, LayerStats(30, stats.squares, stats.gram[:, :, :-1]), gram=True)

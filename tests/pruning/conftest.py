@@ -8,6 +8,7 @@ import pytest
 
 from harness.execution.bench import Workbench
 from harness.pruning.calibration import Calibration, calibrate
+from harness.pruning.packages import Recalibrate, recalibration
 from harness.targets.target import Target
 from harness.workloads.scenes import calibration_captions
 
@@ -22,5 +23,11 @@ def target(bench: Workbench) -> Target:
 
 @pytest.fixture(scope="session")
 def calibration(target: Target) -> Calibration:
-    """Statistics with Gram matrices, of both components, on three captions."""
-    return calibrate(target, ["text_encoder", "unet"], "all", CAPTIONS, gram=True)
+    """Statistics with Gram matrices and sums, of both components, on three captions."""
+    return calibrate(target, ["text_encoder", "unet"], "all", CAPTIONS, gram=True, sums=True)
+
+
+@pytest.fixture(scope="session")
+def recalibrate(target: Target) -> Recalibrate:
+    """Calibrates again on the same captions."""
+    return recalibration(target, CAPTIONS)

@@ -10,7 +10,10 @@ from torch import Tensor, nn
 
 from harness.errors import HarnessError
 from harness.pruning import calibration as calibrating
-from harness.pruning.calibration import Calibration, NoRoom, calibrate, fit
+from harness.pruning import room
+from harness.pruning.calibration import Calibration, calibrate
+from harness.pruning.calibration_file import fit
+from harness.pruning.room import NoRoom
 from harness.surgery.inputs import rows
 from harness.surgery.layers import prunable
 from harness.targets.target import Target
@@ -67,13 +70,14 @@ def test_layers_with_one_input_share_its_statistics(calibration: Calibration) ->
 
 
 def test_batches_add_up(target: Target, calibration: Calibration) -> None:
-    one_by_one = calibrate(target, ["text_encoder"], "all", CAPTIONS, gram=True, batch_size=1)
+    one_by_one = calibrate(target, ["text_encoder"], "all", CAPTIONS, gram=True, batch_size=1, sums=True)
     assert one_by_one.about == calibration.about
     for name, stats in one_by_one.components["text_encoder"].items():
         together = calibration.components["text_encoder"][name]
         # Guidance's empty text is read once per caption in either case.
         assert stats.rows == together.rows
         torch.testing.assert_close(stats.squares, together.squares, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(stats.sums, together.sums, rtol=1e-4, atol=1e-3)
 
 
 def test_padding_is_dropped_on_request(target: Target) -> None:
@@ -121,6 +125,13 @@ def test_statistics_of_something_else_are_refused(target: Target, calibration: C
     plain = {n: replace(s, gram=None) for n, s in unet.items()}
     with pytest.raises(HarnessError, match=r"^--calibration: .* no Gram matrices; make a file .* --method sparsegpt"):
         fit(replace(calibration, components={"unet": plain}), target, ["unet"], "all", gram=True)
+    silent = {n: replace(s, sums=None) for n, s in unet.items()}
+    with pytest.raises(HarnessError, match=r"^--calibration: .* no sums of inputs; make a file .* --method dsnot"):
+        fit(replace(calibration, components={"unet": silent}), target, ["unet"], "all", gram=True, sums=True)
+    with pytest.raises(
+        HarnessError, match=r"^--calibration: the statistics weigh all steps equally, unlike the method"
+    ):
+        fit(calibration, target, ["unet"], "all", gram=True, by_steps=True)
     short = unet | {"conv_in": replace(unet["conv_in"], squares=unet["conv_in"].squares[:, 1:])}
     with pytest.raises(HarnessError, match=r"unet\.conv_in have another number of inputs"):
         fit(replace(calibration, components={"unet": short}), target, ["unet"], "all", gram=True)
@@ -129,7 +140,7 @@ def test_statistics_of_something_else_are_refused(target: Target, calibration: C
 def test_too_little_memory_is_said_before_anything_is_allocated(
     target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calibrating, "available", lambda device: 1000)
+    monkeypatch.setattr(room, "available", lambda device: 1000)
     with pytest.raises(NoRoom, match=r"need 0\.\d+ GB, 0\.0 GB are free"):
         calibrate(target, ["unet"], "all", CAPTIONS, gram=True)
 
@@ -147,11 +158,11 @@ def test_the_memory_that_was_checked_is_the_memory_that_is_taken(
 def test_batches_that_do_not_fit_are_halved(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     right, sizes = calibrating._run, []
 
-    def run(target: Target, components: object, captions: tuple[str, ...], steps: int) -> None:
+    def run(target: Target, components: object, captions: tuple[str, ...], steps: int, at_step: object) -> None:
         sizes.append(len(captions))
         if len(captions) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        right(target, components, captions, steps)
+        right(target, components, captions, steps, None)
 
     monkeypatch.setattr(calibrating, "_run", run)
     said: list[str] = []

@@ -110,7 +110,7 @@ def test_calibration_captions_are_read_like_every_caption_file(tmp_path: Path) -
             "--transformer: scenes has no transformer, it has text_encoder, unet",
         ),
         ("owl_wanda", {"levels": {"unet": Pattern(2, 4)}}, "gives each layer a sparsity of its own"),
-        ("magnitude", {"layers": "conv"}, "use one of: all, linear"),
+        ("magnitude", {"layers": "conv"}, "use one of: all, attention, convolution, .* linear"),
         (
             "magnitude",
             {"calibration": Path("x")},
@@ -118,6 +118,17 @@ def test_calibration_captions_are_read_like_every_caption_file(tmp_path: Path) -
         ),
         ("magnitude", {"padding": "dropped"}, "--padding would change nothing: magnitude uses no calibration"),
         ("wanda", {"calibration": Path("nowhere")}, "--calibration nowhere does not exist; make one with"),
+        (
+            "obsdiff",
+            {"calibration": Path(__file__)},
+            "--calibration FILE cannot be used with obsdiff, which calibrates",
+        ),
+        (
+            "wanda+sparsegpt_steps",
+            {"levels": {"text_encoder": 0.5, "unet": 0.5}},
+            "one method weighs denoising steps, and another does not; prune the components one after the other",
+        ),
+        ("magnitude", {"layers": "resnet", "levels": {"text_encoder": 0.5}}, "has no layer of the kind 'resnet'"),
         ("wanda", {"padding": "half"}, "--padding half is unknown; use counted or dropped"),
         ("wanda", {"captions": Path("nowhere")}, "nowhere cannot be read"),
         (

@@ -56,7 +56,7 @@ def test_every_registered_method_is_drawn_also_a_user_s() -> None:
 
 def test_no_two_methods_look_alike_and_a_new_one_changes_no_other() -> None:
     before = styles()
-    more = [Method(f"m{i}", f"mine:prune{i}", "layer", "mine", ("uniform", "owl")[i % 2]) for i in range(60)]
+    more = [Method(f"m{i}", f"mine:prune{i}", "layer", "mine", ("uniform", "owl")[i % 2]) for i in range(40)]
     with registered(None, *more):
         assert len(set(styles().values())) == len(METHODS)
         assert {name: styles()[name] for name in before} == before
@@ -74,17 +74,21 @@ def test_the_same_results_give_the_same_bytes() -> None:
     assert not re.search(r"20\d\d-\d\d-\d\d", first)
 
 
-def test_patterns_and_several_components_are_no_points_and_are_counted() -> None:
+def test_patterns_variants_and_several_components_are_no_points_and_are_counted() -> None:
     without = results(*cases("unet", "wanda", LEVELS))
     made = results(
-        *cases("unet", "wanda", [*LEVELS, Pattern(2, 4)]), Case("scenes", "both", "wanda", "all", (0.1, 0.1))
+        *cases("unet", "wanda", [*LEVELS, Pattern(2, 4)]),
+        Case("scenes", "both", "wanda", "all", (0.1, 0.1)),
+        Case("scenes", "unet", "wanda", "all", (0.3,), "early"),
     )
 
     def points(svg: str) -> Sequence[str]:
         return re.findall(r"<use ", svg)
 
     assert len(points(draw(made))) == len(points(draw(without)))
-    assert any("not drawn: 2 with an N:M pattern or several components" in text for text in texts(draw(made)))
+    assert any(
+        "not drawn: 3 with an N:M pattern, a variant or several components" in text for text in texts(draw(made))
+    )
     assert not any("not drawn" in text for text in texts(draw(without)))
 
 

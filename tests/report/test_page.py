@@ -12,6 +12,7 @@ from harness.case import Case
 from harness.metrics import METRICS
 from harness.report.page import page, write
 from harness.results import Results
+from pruners import METHODS
 from tests.report.made_up import ENDS, SHARPNESS, cases, everything, registered, results
 
 VOID = ("img", "br", "meta")
@@ -55,8 +56,8 @@ def test_a_page_with_everything(tmp_path: Path) -> None:
     assert curves == ["curves-all.svg", "curves-linear.svg"] and all((tmp_path / name).is_file() for name in curves)
     for result in made.cases:
         assert f"rows/{result.record.case.id}.png" in seen.pictures
-    # The dense model stands on top of every group.
-    assert seen.pictures.count("rows/scenes-none-dense-none-0.00.png") == 11
+    # The dense model stands on top of every group: a method each, and three more.
+    assert seen.pictures.count("rows/scenes-none-dense-none-0.00.png") == len(METHODS) + 3
 
 
 def test_a_green_page_has_no_objections() -> None:

@@ -56,8 +56,9 @@ def test_convolution_rows_are_the_patches(geometry: dict[str, object]) -> None:
     assert torch.equal(found, wanted)
     by_rows = (found @ matrix(layer).view(layer.groups, -1, found.shape[2]).mT).permute(0, 2, 1).flatten(0, 1)
     torch.testing.assert_close(by_rows, layer(x).permute(1, 0, 2, 3).flatten(1))
-    stats = statistics(layer, x, gram=True)
+    stats = statistics(layer, x, gram=True, sums=True)
     torch.testing.assert_close(stats.gram, wanted.mT @ wanted)
+    torch.testing.assert_close(stats.sums, wanted.sum(1))
     torch.testing.assert_close(stats.squares, wanted.square().sum(1))
     assert stats.rows == wanted.shape[1]
 

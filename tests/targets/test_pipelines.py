@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -11,14 +12,14 @@ import torch
 
 from harness.case import Case
 from harness.cli import main
-from harness.components import selection
+from harness.components import KINDS, selection
 from harness.errors import HarnessError
 from harness.generation.generate import generate, latents, sample
 from harness.generation.prompts import Prompts, counted, encode
 from harness.pruning.calibration import calibrate
 from harness.pruning.prune import prune
 from harness.surgery.census import census
-from harness.surgery.layers import blocks, prunable
+from harness.surgery.layers import blocks, chosen, prunable
 from harness.surgery.masks import masked
 from harness.targets import families, folder, resolve
 from harness.targets.target import Target
@@ -77,6 +78,48 @@ def test_every_method_prunes_every_component(target: Target) -> None:
             for name, counts in census(target.components, "all").items():
                 # SparseGPT and Wanda round per group; the smallest layers here have groups of a few weights.
                 assert counts.sparsity_targeted == pytest.approx(0.5, abs=0.02), (method, name)
+
+
+def test_kinds_of_layers_are_what_their_modules_are(target: Target) -> None:
+    """The control: the classes of the modules around a layer, and the layers of attention by their inputs' widths."""
+    kinds, seen = target.family.kinds, set()
+    assert kinds.keys() <= set(KINDS)
+    for module in target.components.values():
+        known = {kind: chosen(module, kind, kinds) for kind in (*kinds, "convolution")}
+        seen |= {kind for kind, layers in known.items() if layers}
+        classes = {name: type(part).__name__ for name, part in module.named_modules()}
+        around = {
+            name: {classes[name[:dot]] for dot, sign in enumerate(name) if sign == "."}
+            for name in prunable(module, "all")
+        }
+        attending = {n for n, those in around.items() if any("Attention" in kind for kind in those - CONTAINERS)}
+        assert known["attention"].keys() == attending
+        assert {n for n, those in around.items() if "ResnetBlock2D" in those} == known.get("resnet", {}).keys()
+        parts = [known.get(kind, {}).keys() for kind in ("cross_attention", "self_attention", "feed_forward")]
+        assert all(not a & b for a, b in combinations(parts, 2)) and parts[0] | parts[1] <= attending
+        for name, layer in known.get("cross_attention", {}).items():
+            if name.endswith(("to_k", "to_v")) and module is target.denoiser:
+                assert sees_text(target, layer), name
+    assert kinds.keys() <= seen
+
+
+# Modules that hold attention beside other layers.
+CONTAINERS = {"Transformer2DModel", "BasicTransformerBlock", "JointTransformerBlock", "T5LayerSelfAttention"}
+CONTAINERS |= {name for part in ("Down", "Up") for name in (f"CrossAttn{part}Block2D", f"Attn{part}Block2D")}
+
+
+def sees_text(target: Target, layer: torch.nn.Module) -> bool:
+    """Return whether a layer's inputs have as many tokens as captions have."""
+    tokens: list[int] = []
+    handle = layer.register_forward_pre_hook(lambda module, args: tokens.append(args[0].shape[1]))
+    sample(target, CAPTIONS[:1], 1)
+    handle.remove()
+    return set(tokens) <= {value.shape[1] for value in encode(target, CAPTIONS[:1]).values() if value.dim() == 3}
+
+
+def test_a_kind_that_the_family_does_not_name_is_refused(target: Target) -> None:
+    with pytest.raises(HarnessError, match="layers banana: the pipeline's family does not say which layers these are"):
+        prunable(target.denoiser, "banana", target.family.kinds)
 
 
 def test_a_pruned_component_makes_other_pictures_and_leaves_as_it_came(target: Target) -> None:
