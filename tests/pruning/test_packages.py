@@ -63,7 +63,7 @@ def test_statistics_are_weighted_by_the_step_of_every_row(target: Target, calibr
         seen = rows(layer, args[0])[0].double()
         by_step[step] = torch.cat([by_step[step], seen]) if len(by_step[step]) else seen
 
-    def next_step(done: int) -> None:
+    def next_step(done: int, latents: Tensor) -> None:
         nonlocal step
         step = done + 1
 
