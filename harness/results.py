@@ -72,6 +72,8 @@ class Results:
     """Target → the record of its dense model, also where `-k` left the dense case out."""
     captions: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Target → the captions of the pictures in the contact sheets."""
+    shard: str = ""
+    """"I/N" where the run was one of N shards; else ""."""
     schema: int = SCHEMA
     """Version of the file's layout."""
 

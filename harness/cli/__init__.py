@@ -13,13 +13,24 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.cli import captions, compare, curves, explain, measure_scenes, prune, reference, train_scenes, unpack
+from harness.cli import (
+    captions,
+    compare,
+    curves,
+    explain,
+    measure_scenes,
+    merge,
+    prune,
+    reference,
+    train_scenes,
+    unpack,
+)
 from harness.cli.errors import guarded
 from harness.cli.parsers import Parser, shown
 from harness.errors import HarnessError
 
-_COMMANDS = (prune, unpack, captions, compare, explain, curves, reference, measure_scenes, train_scenes)
-_EXITS = "exit codes: 0 fine, 1 a regression (compare), 2 an error, 130 interrupted"
+_COMMANDS = (prune, unpack, captions, compare, explain, merge, curves, reference, measure_scenes, train_scenes)
+_EXITS = "exit codes: 0 fine, 1 a regression (compare, merge), 2 an error, 130 interrupted"
 
 
 def parser() -> argparse.ArgumentParser:

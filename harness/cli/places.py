@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import files
+from harness import files, results
 from harness.errors import HarnessError
 from harness.workloads import captions
 
@@ -49,8 +49,17 @@ def _statistics(path: Path, key: str) -> bool:
     return False
 
 
+def _results(path: Path) -> bool:
+    try:
+        results.read(path)
+    except HarnessError:
+        return False
+    return True
+
+
 # As `harness.report.pictures` has it; that module needs Pillow, and help does not.
 _GRID = b"PruneGate, contact_grid"
+RESULTS = Kind("a file of --json", _results, "run.json")
 SUBSET = Kind("a subset of captions", _subset, "subset.json")
 SVG = Kind("an SVG file", lambda path: _starts(path, b"<svg", 1000), "curves.svg", ".svg")
 SHEET = Kind("a file of --sheet", lambda path: _starts(path, _GRID, 1000), "sheet.png", ".png")

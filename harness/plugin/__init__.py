@@ -6,6 +6,7 @@ import pytest
 
 from harness.plugin import options
 from harness.plugin.session import NAME, Session
+from harness.plugin.shard import Shard
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -17,3 +18,5 @@ def pytest_configure(config: pytest.Config) -> None:
     """Parse the options, and register the one object that has all other hooks and fixtures."""
     settings = options.parse(config.option, config.rootpath)
     config.pluginmanager.register(Session(config, settings), NAME)
+    if settings.shard is not None:
+        config.pluginmanager.register(Shard(*settings.shard), f"{NAME}-shard")

@@ -10,7 +10,7 @@ import datetime
 import os
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -53,6 +53,8 @@ def close(settings: Settings, collected: Collected, status: int | pytest.ExitCod
         The lines to print, in order.
     """
     results = collected.results
+    if settings.shard is not None:
+        results = replace(results, shard=f"{settings.shard[0]}/{settings.shard[1]}")
     anchors = [] if settings.update else collected.unselected
     red = [result.record for result in (*results.cases, *anchors) if result.red]
     steps: list[Callable[[], Iterable[str]]] = []

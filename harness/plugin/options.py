@@ -14,7 +14,7 @@ import pytest
 from harness.errors import HarnessError, unknown
 from harness.execution import EXECUTORS
 from harness.metrics import METRICS
-from harness.plugin import refusals
+from harness.plugin import refusals, shard
 from harness.plugin.settings import Settings
 from harness.targets.candidate import named
 from harness.targets.resolve import EMBEDDED, resolve
@@ -69,6 +69,7 @@ def declare(parser: pytest.Parser) -> None:
     add("--torch-device", default="auto", help="auto (default: a GPU where there is one), cpu, cuda, cuda:1, …")
     add("--batch-size", type=int, default=32, metavar="N", help="pictures generated at once (default 32)")
     add("--executor", default="local", metavar="NAME", help="where cases run (default local: in this process)")
+    add("--shard", metavar="I/N", help="run the I-th of N parts of the cases; `prunegate merge` joins their --json")
     add("--weights", type=_path, metavar="DIR", help="scenes only: prune the pipeline that train-scenes wrote to DIR")
 
     group = parser.getgroup("prunegate-pipeline", "PruneGate: your own pipelines (every target but scenes)")
@@ -160,6 +161,7 @@ def _settings(option: argparse.Namespace, root: Path) -> Settings:
         protocol=option.protocol or "pr",
         steps=option.steps,
         metrics=_metrics(option.metrics),
+        shard=None if option.shard is None else shard.parsed(option.shard),
         executor=option.executor,
         device=option.torch_device,
         batch_size=option.batch_size,

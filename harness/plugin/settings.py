@@ -46,6 +46,8 @@ class Settings:
     """Denoising steps of those targets in place of the protocol's."""
     metrics: tuple[str, ...]
     """Names of `METRICS` to measure besides the default ones."""
+    shard: tuple[int, int] | None
+    """The shard of the cases that runs, from 1, and the number of shards; None: all cases run."""
     executor: str
     """A name of `EXECUTORS`."""
     device: str

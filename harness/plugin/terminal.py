@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
 import pytest
+
+# Where the output is no terminal, progress is a line of its own, and at most one in so many seconds.
+EVERY = 30.0
 
 
 class Terminal:
@@ -18,6 +22,7 @@ class Terminal:
         # Whether the line of the cursor shows progress, or text that pytest has not ended with a line break.
         self._progress = False
         self._unfinished = False
+        self._spoke = time.monotonic()
 
     @property
     def _reporter(self) -> pytest.TerminalReporter | None:
@@ -25,12 +30,16 @@ class Terminal:
         return reporter
 
     def progress(self, text: str) -> None:
-        """Show the current work, in place of the line before. Nothing is shown where the output is no terminal."""
+        """Show the current work, in place of the line before. Where the output is no terminal, add a line at times."""
         reporter = self._reporter
-        if reporter is None or not reporter.isatty:
+        if reporter is None or not (reporter.isatty or time.monotonic() - self._spoke >= EVERY):
             return
         capture = self._plugins.get_plugin("capturemanager")
         with capture.global_and_fixture_disabled() if capture is not None else nullcontext():
+            if not reporter.isatty:
+                self.line(text)
+                reporter.flush()
+                return
             reporter.rewrite(text[: shutil.get_terminal_size().columns - 1], erase=True)
             reporter.flush()
         self._progress = True
@@ -52,7 +61,7 @@ class Terminal:
         if self._unfinished:
             reporter.line("")
         reporter.line(text)
-        self._unfinished = False
+        self._unfinished, self._spoke = False, time.monotonic()
 
     @contextmanager
     def watched(self) -> Iterator[None]:

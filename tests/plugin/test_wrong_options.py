@@ -32,6 +32,8 @@ def configured(pytester: pytest.Pytester, *options: str) -> Session:
         (["--captions", "1"], "--captions 1 is too small for a standard error; give 2 or more"),
         (["--captions", "-3"], "--captions -3 is too small"),
         (["--executor", "locl"], "did you mean local"),
+        (["--shard", "5/4"], "--shard 5/4 is no shard; give I/N, such as 1/4"),
+        (["--shard", "half"], "--shard half is no shard"),
         (["--baseline-reason", "x"], "--baseline-reason needs --update-baselines or --calibrate-noise"),
         (["--update-baselines"], "--update-baselines needs a reason"),
         (["--update-baselines", "--baseline-reason", " "], "--update-baselines needs a reason"),
