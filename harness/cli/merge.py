@@ -22,7 +22,7 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("shards", type=path, nargs="+", metavar="FILE", help="the results of one shard; give all")
     parser.add_argument("--out", type=path, required=True, metavar="FILE", help="the file to write")
-    places.add_force(parser)
+    places.add_force(parser, "--out")
     parser.set_defaults(run=run)
 
 
@@ -37,4 +37,4 @@ def run(options: argparse.Namespace) -> int:
         say(line)
     write(options.out, results)
     say(f"\nresults: {options.out}")
-    return int(any(result.red for result in (*results.cases, *results.latencies)))
+    return int(any(one.red for one in results.cases) or any(one.red for one in results.latencies))
