@@ -26,7 +26,7 @@ def test_help_names_every_command_and_the_exit_codes(capsys: pytest.CaptureFixtu
         main(["--help"])
     shown = " ".join(capsys.readouterr().out.split())
     assert left.value.code == 0 and all(f" {name} " in shown for name in COMMANDS)
-    assert "exit codes: 0 fine, 1 a regression (compare), 2 an error, 130 interrupted" in shown
+    assert "exit codes: 0 fine, 1 a regression (compare, merge), 2 an error, 130 interrupted" in shown
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -55,7 +55,7 @@ def test_a_target_that_is_built_here_is_measured_like_a_folder(workload: Callabl
     bench.warm_up([DENSE])
     outcome = alone(DENSE, bench)
     assert bench.target.denoiser.dtype == torch.bfloat16
-    assert bench.facts(DENSE).dtype == outcome.record.conditions.stack.dtype == "bfloat16"
+    assert outcome.record.stack.dtype == "bfloat16"
     assert outcome.record.case == DENSE and outcome.record.quality["drift"].n == 3
     assert outcome.record.workload == bench.facts(DENSE).key
 

@@ -14,8 +14,8 @@ from tests.metrics.samples import evidence
 def part(whole: Evidence, where: slice) -> Evidence:
     assert whole.composition is not None and whole.pictures is not None
     composition = Composition(whole.composition.right[where], whole.composition.wanted[where])
-    tensors = {f.name: getattr(whole, f.name)[where] for f in fields(whole) if f.name != "composition"}
-    return Evidence(**tensors, composition=composition)
+    tensors = {f.name: getattr(whole, f.name)[where] for f in fields(whole) if f.name not in ("composition", "stages")}
+    return Evidence(**tensors, composition=composition, stages={"picture": torch.tensor([float(where.start)])})
 
 
 @pytest.mark.parametrize("cut", range(1, 6))
@@ -24,8 +24,10 @@ def test_two_parts_merge_to_the_whole(cut: int) -> None:
     both = merged([part(whole, slice(0, cut)), part(whole, slice(cut, 6))])
     assert len(both) == 6 and both.composition is not None and whole.composition is not None
     for field in fields(whole):
-        if field.name != "composition":
+        if field.name not in ("composition", "stages"):
             assert torch.equal(getattr(both, field.name), getattr(whole, field.name)), field.name
+    # The captions that stages follow are in the first part.
+    assert both.stages["picture"].tolist() == [0.0]
     assert torch.equal(both.composition.right, whole.composition.right)
     assert torch.equal(both.composition.wanted, whole.composition.wanted)
 

@@ -40,7 +40,8 @@ def test_from_another_tool_to_a_verdict(place: Path, tmp_path: Path) -> None:
     options = ("-k", CASE, f"--candidate=mine={mine}", f"--baselines={tmp_path / 'b.json'}", "--tier=smoke")
     done = gate(place, *options, f"--json={tmp_path / 'a.json'}", "--update-baselines", "--baseline-reason=x")
     assert done.returncode == 0, done.stdout + done.stderr
-    (stored,) = entries(tmp_path / "b.json").values()
+    # The dense model is stored too.
+    stored = entries(tmp_path / "b.json")[CASE]
     (result,) = read(tmp_path / "a.json").cases
     unet = result.record.components["unet"]
     assert unet.zeros / unet.targeted == pytest.approx(0.5, abs=1e-3) and stored.components["unet"] == unet
