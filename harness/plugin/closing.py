@@ -58,7 +58,8 @@ def close(settings: Settings, collected: Collected, status: int | pytest.ExitCod
     anchors = [] if settings.update else collected.unselected
     red = [result.record for result in (*results.cases, *anchors) if result.red]
     steps: list[Callable[[], Iterable[str]]] = []
-    if settings.json is not None:
+    # A run without a case leaves the results of an earlier one.
+    if settings.json is not None and collected:
         steps.append(partial(_write_json, settings.json, results))
     if settings.update and collected:
         steps.append(partial(_update, settings, collected, status))

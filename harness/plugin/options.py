@@ -82,7 +82,7 @@ def declare(parser: pytest.Parser) -> None:
     add("--reference", type=_path, metavar="DIR|FILE", help="pictures for FID and KID, or a file of their statistics")
     add("--protocol", choices=("pr", "paper"), help="pr (default): 20 steps; paper: 50 steps")
     add("--steps", type=int, metavar="N", help="denoising steps in place of the protocol's")
-    add("--dtype", choices=DTYPES, help="dtype of all components (default: as stored)")
+    add("--dtype", choices=DTYPES, help="dtype of all components, for scenes too (default: as stored)")
     add(
         "--channels-last",
         action="store_true",
@@ -193,7 +193,9 @@ def _absolute(path: Path | None) -> Path | None:
 def _tolerances(text: str | None) -> dict[str, float]:
     given = {}
     for part in text.split(",") if text is not None else ():
-        name, _, number = (piece.strip() for piece in part.partition("="))
+        name, equals, number = (piece.strip() for piece in part.partition("="))
+        if not equals:
+            raise HarnessError(f"--effect-tolerance {part}: write METRIC=NUMBER, such as clip=1.5")
         if name not in METRICS:
             raise unknown("--effect-tolerance", name, METRICS)
         try:

@@ -98,6 +98,12 @@ def train(
         raise unknown("--preset", preset, PRESETS)
     if not 0 < minutes < math.inf:
         raise HarnessError(f"--minutes is {minutes}; give a positive number, such as 20")
+    lacking = [part for part in ("vae", "text_encoder") if not (folder / "pipeline" / part / "config.json").exists()]
+    if name == "unet" and start is None and lacking:
+        stage = {"vae": "autoencoder"}.get(lacking[0], lacking[0])
+        raise HarnessError(
+            f"--stage unet needs {folder / 'pipeline' / lacking[0]}; train it first with --stage {stage}"
+        )
     try:
         (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     except OSError as error:

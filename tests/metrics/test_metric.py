@@ -87,13 +87,13 @@ def test_tolerance_and_noise_grow_where_weights_are_solved_for() -> None:
     figure = Measurement(20.0, 2.0, 64)
     fid, composition = METRICS["fid"], METRICS["composition"]
     assert (fid.allowed(figure, False), fid.expected_noise(figure, False)) == (0.02, 0.0)
-    assert (fid.allowed(figure, True), fid.expected_noise(figure, True)) == (0.5, 0.08)
+    assert (fid.allowed(figure, True), fid.expected_noise(figure, True)) == (0.5, 0.05)
     assert fid.allowed(replace(figure, se=1e-3), True) == 0.02
     share = Measurement(0.8, 0.05, 64)
-    assert (composition.allowed(share, False), composition.expected_noise(share, False)) == (0.02, 0.0)
+    assert (composition.allowed(share, False), composition.expected_noise(share, False)) == (0.016, 0.0)
     assert (composition.allowed(share, True), composition.expected_noise(share, True)) == (
-        round(3.5 / 64, 4),
-        round(0.7 / 64, 6),
+        round(2 / 64, 4),
+        round(0.36 / 64, 6),
     )
 
 

@@ -43,6 +43,9 @@ def configured(pytester: pytest.Pytester, *options: str) -> Session:
         (["--metrics", "fidd"], "did you mean fid"),
         (["--metrics", "ssim,"], "has an empty name"),
         (["--metrics", "kid"], "--metrics kid needs reference features, which scenes does not have; leave kid out"),
+        (["--effect-tolerance", "clip:1.5"], "--effect-tolerance clip:1.5: write METRIC=NUMBER, such as clip=1.5"),
+        (["--effect-tolerance", "clip=x"], "'x' is no positive number; give one, such as clip=1.5"),
+        (["--effect-tolerance", "clipp=1"], "--effect-tolerance 'clipp' is unknown"),
         # What applies to the user's own pipelines.
         (["--protocol", "paper"], "--protocol applies to your own pipelines only; scenes has a fixed protocol"),
         (["--protocol", "pr"], "--protocol applies to your own pipelines only"),
