@@ -116,9 +116,12 @@ def train(
         _take_over(name, start, folder)
     for needed in ("vae", "text_encoder") if name == "unet" else ():
         if not (folder / "pipeline" / needed / "config.json").exists():
-            place = folder / "pipeline" / lacking[0]
-        raise HarnessError(f"--stage unet needs {place}; train it first with --stage {stage}")
-    try:
+            raise HarnessError(f"--stage unet needs {folder / 'pipeline' / needed}; train that stage first")
+    stage = build(name, preset, folder, where)
+    model = stage.model
+    if start is not None and fresh:
+        unet = folder / "pipeline" / "unet" / "diffusion_pytorch_model.safetensors"
+        try:
             model["unet"].load_state_dict(load_file(unet))
         except (OSError, RuntimeError, SafetensorError) as error:
             raise HarnessError(
