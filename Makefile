@@ -16,7 +16,7 @@ bench: $(READY)
 	$(BIN)/pytest benchmarks -k magnitude
 
 test: $(READY)
-	$(BIN)/pytest tests
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests -n 2 --dist loadfile
 
 test-vision: $(VISION)/.ready
 	$(VISION)/bin/pytest tests/vision
