@@ -149,7 +149,7 @@ METRIC = Metric(
     noise=0.0,
     solved_tolerance=0.25,
     solved_noise=0.011,
-    effect_tolerance=23.0,
+    effect_tolerance=53.0,
     effect_share=0.55,
     short="kernel distance to the reference pictures",
 )

@@ -56,7 +56,7 @@ def run_file(place: Path, moved: dict[str, float], shift: float = 0.0, sketch: s
 
 
 def test_a_latent_that_differs_from_a_step_on(command: Command, place: Path) -> None:
-    run = run_file(place, {"latent 2": 2.4e-6, "latent 3": 1.2e-4, "latent 4": 2e-3, "picture": 1.2e-3}, shift=-1)
+    run = run_file(place, {"latent 2": 7.2e-6, "latent 3": 3.6e-4, "latent 4": 2e-3, "picture": 2e-3}, shift=-1)
     done = command("explain", CASE, "--run", run)
     assert done.code == 0 and not done.err
     lines = done.out.splitlines()
