@@ -109,6 +109,9 @@ class Shelf:
         pictures = self.batches("pictures").all(self._wanted) if self._wanted else None
         if seen is None or (self._wanted and pictures is None):
             return None
+        if not self._wanted:
+            # A run that was killed while it removed them has left some.
+            shutil.rmtree(self._folder / f"{self._key}.batches", ignore_errors=True)
         cost = replace(kept.record.cost, seconds=None, prune_seconds=None, generate_seconds=None, note=REUSED)
         return Outcome(replace(kept.record, cost=cost), seen[0], row, pictures)
 

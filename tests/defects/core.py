@@ -100,7 +100,7 @@ def half_precision_inputs_summed_in_half_precision(patch: Patch) -> None:
 def tied_weights_listed_twice(patch: Patch) -> None:
     """A weight that two layers hold is pruned once per layer."""
     wrong_line(
-        patch, layers, "held",
+        patch, layers, "_by_name",
         "known.setdefault(_place(weight), (name, weight))",
         "(name, weight)",
     )  # fmt: skip

@@ -55,13 +55,14 @@ def the_row_dense_compares_two_batch_sizes(_: Path) -> None:
     """The pictures that the row dense is compared with are made again, in two batches or more."""
     sizes: list[int] = []
 
-    def made(bench: object, pruning: object, batch_size: int, *_: object) -> SimpleNamespace:
+    def made(bench: object, target: object, pruning: object, batch_size: int, *_: object) -> SimpleNamespace:
         sizes.append(batch_size)
         return SimpleNamespace()
 
     # The tier smoke has fewer captions than a batch could hold.
     texts = ["a red dog"] * 10
-    bench: Any = SimpleNamespace(setup=SimpleNamespace(batch_size=32), look=lambda pictures: pictures, texts=texts)
+    setup = SimpleNamespace(batch_size=32)
+    bench: Any = SimpleNamespace(setup=setup, look=lambda pictures: pictures, texts=texts, target=None)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(running, "make", made)
         running._null_arm(bench, None, lambda text: None)

@@ -189,18 +189,18 @@ def mask_off_while_generating(patch: Patch) -> None:
     dense: dict[str, dict[str, Tensor]] = {}
 
     @contextmanager
-    def remembered(components: Mapping[str, nn.Module], pruning: masks.Pruning) -> Iterator[None]:
+    def remembered(components: Mapping[str, nn.Module], pruning: masks.Pruning) -> Iterator[masks.Switch]:
         for name in pruning:
             dense[name] = {key: value.clone() for key, value in components[name].state_dict().items()}
-        with right_masked(components, pruning):
-            yield
+        with right_masked(components, pruning) as switch:
+            yield switch
 
-    def unmasked(bench: Workbench, pruning: masks.Pruning, *rest: Any) -> generate.Pictures:
+    def unmasked(bench: Workbench, target: Target, pruning: masks.Pruning, *rest: Any) -> generate.Pictures:
         pruned = {n: {k: v.clone() for k, v in bench.target.components[n].state_dict().items()} for n in pruning}
         for name in pruning:
             bench.target.components[name].load_state_dict(dense[name])
         try:
-            return right_make(bench, pruning, *rest)
+            return right_make(bench, target, pruning, *rest)
         finally:
             for name, weights in pruned.items():
                 bench.target.components[name].load_state_dict(weights)
@@ -233,7 +233,7 @@ def biases_pruned(patch: Patch) -> None:
 def prompts_of_the_dense_text_encoder(patch: Patch) -> None:
     """Captions that the dense text encoder has encoded are used although the case prunes it."""
     wrong_line(
-        patch, pictures, "make", "Prompts(bench.target) if pruned_text else bench.prompts", "bench.prompts"
+        patch, pictures, "make", "bench.prompts if dense_texts else Prompts(target)", "bench.prompts"
     )  # fmt: skip
     patch.setattr(running, "make", pictures.make)
 

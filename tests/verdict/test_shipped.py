@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.claims import claims
 from benchmarks.matrix import cost_cases, quality_cases
 from harness.measurement import Measurement
 from harness.metrics import METRICS
@@ -27,8 +28,9 @@ def test_they_are_those_of_the_matrix() -> None:
     smoke, full = ({case.id for case in quality_cases("scenes", PARTS, tier)} for tier in ("smoke", "full"))
     cases = SHIPPED.baselines.cases
     assert cases.keys() == smoke | full
-    assert {len(cases[case]) for case in smoke & full} == {2}
-    assert {len(cases[case]) for case in full - smoke} == {1}
+    # One entry per number of captions: 256 where a claim rests on the case.
+    claimed = {case.id for claim in claims("scenes") for case in claim.cases}
+    assert all(len(cases[case]) == 1 + (case in smoke) + (case in claimed) for case in full)
     assert SHIPPED.baselines.latency.keys() == {case.id for case in COST}
 
 
@@ -37,7 +39,10 @@ def test_no_sidecar_lies_about_unused() -> None:
 
 
 def test_what_they_say_is_green_on_itself() -> None:
-    assert {(judge(record, SHIPPED).kind, judge(record, SHIPPED).note) for record in RECORDS} == {("PASS", "")}
+    given = [judge(record, SHIPPED) for record in RECORDS]
+    assert {verdict.kind for verdict in given} == {"PASS"}
+    # Cases that an interrupted run resumed have no figure of memory.
+    assert {verdict.note for verdict in given} <= {"", "memory was not compared: not measured"}
 
 
 @pytest.mark.parametrize("metric", [name for name in METRICS if name in RECORDS[0].quality])
@@ -51,7 +56,9 @@ def test_shifted_by_tolerances_every_case_turns_red_or_stays(metric: str) -> Non
 def test_memory_and_latency_shifted_by_tolerances(tolerances: float, wanted: str) -> None:
     for record in RECORDS:
         entry = SHIPPED.entry(record.case, record.workload, record.conditions.stack)
-        assert entry is not None and entry.memory is not None
+        assert entry is not None
+        if entry.memory is None:
+            continue
         more = replace(record.cost, tensor_megabytes=entry.memory.value + tolerances * entry.memory.tolerance)
         assert judge(replace(record, cost=more), SHIPPED).kind == wanted
     for case in COST:
