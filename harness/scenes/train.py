@@ -100,9 +100,9 @@ def train(
         raise HarnessError(f"--minutes is {minutes}; give a positive number, such as 20")
     lacking = [part for part in ("vae", "text_encoder") if not (folder / "pipeline" / part / "config.json").exists()]
     if name == "unet" and start is None and lacking:
-        stage = {"vae": "autoencoder"}.get(lacking[0], lacking[0])
+        earlier = {"vae": "autoencoder"}.get(lacking[0], lacking[0])
         raise HarnessError(
-            f"--stage unet needs {folder / 'pipeline' / lacking[0]}; train it first with --stage {stage}"
+            f"--stage unet needs {folder / 'pipeline' / lacking[0]}; train it first with --stage {earlier}"
         )
     try:
         (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
