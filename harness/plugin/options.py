@@ -218,6 +218,9 @@ def _metrics(text: str | None) -> tuple[str, ...]:
     names = tuple(name.strip() for name in (text or "").split(","))
     if text is not None and not all(names):
         raise HarnessError(f"--metrics {text!r} has an empty name; give names joined by commas, such as ssim,psnr")
+    spaced = next((name for name in names if len(name.split()) > 1), None)
+    if spaced is not None:
+        raise HarnessError(f"--metrics {text!r}: join names by commas, such as {','.join(spaced.split())}")
     return names if text is not None else ()
 
 

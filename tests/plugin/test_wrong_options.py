@@ -42,6 +42,7 @@ def configured(pytester: pytest.Pytester, *options: str) -> Session:
         # Metrics.
         (["--metrics", "fidd"], "did you mean fid"),
         (["--metrics", "ssim,"], "has an empty name"),
+        (["--metrics", "ssim psnr"], "--metrics 'ssim psnr': join names by commas, such as ssim,psnr"),
         (["--metrics", "kid"], "--metrics kid needs reference features, which scenes does not have; leave kid out"),
         (["--effect-tolerance", "clip:1.5"], "--effect-tolerance clip:1.5: write METRIC=NUMBER, such as clip=1.5"),
         (["--effect-tolerance", "clip=x"], "'x' is no positive number; give one, such as clip=1.5"),
