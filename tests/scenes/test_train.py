@@ -109,7 +109,7 @@ def test_wrong_calls_are_one_message(tmp_path: Path, capsys: pytest.CaptureFixtu
     with pytest.raises(HarnessError, match="train it first with --stage "):
         train.train("unet", 1, CPU, tmp_path, "small")
     (tmp_path / "file").touch()
-    assert main(["train-scenes", "--stage", "unet", "--minutes", "1", "--out", str(tmp_path / "file")]) == 2
+    assert main(["train-scenes", "--stage", "reader", "--minutes", "1", "--out", str(tmp_path / "file")]) == 2
     assert capsys.readouterr().err.startswith(f"error: --out {tmp_path / 'file'} cannot be written to")
 
 
