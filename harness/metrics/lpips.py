@@ -81,8 +81,8 @@ def measure(sample: Sample) -> Values:
     return compared("lpips", sample, network(sample.device), least=LEAST)
 
 
-# Tolerance and noise are not yet measured, because AlexNet's weights are not part of the project. The tolerance is that
-# of SSIM, which has the same range. The noise covers convolutions on a GPU, whose TF32 rounds to three digits.
+# Tolerance and noise are choices. Nobody has measured them, because AlexNet's weights are not part of the project; so
+# another stack does not judge LPIPS. The noise covers convolutions on a GPU, whose TF32 rounds to three digits.
 METRIC = Metric(
     name="lpips",
     label="LPIPS to dense",

@@ -248,7 +248,7 @@ class Session:
             # The dense model anchors every verdict, so it is judged although its own case did not run.
             red = [result for result in self._collected.unselected if result.red and not self.settings.update]
             session.testsfailed += len(red)
-            if red and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+            if red and exitstatus == pytest.ExitCode.OK:
                 exitstatus = session.exitstatus = pytest.ExitCode.TESTS_FAILED
             self._lines = closing.close(self.settings, self._collected, exitstatus, self._typed)
         try:

@@ -43,7 +43,7 @@ def exact(record: PrunedFacts, before: PrunedFacts) -> Verdict | None:
             allowed = COUNT_TOLERANCE * counts.targeted if name == "zeros" and _by_data(case, component) else 0.0
             if value != wanted and (value is None or not elsewhere or abs(value - wanted) > allowed):
                 return Verdict(REGRESSION, "exact", f"{component} has {name} {value}, the baseline {wanted}")
-        if now is not None and before.stack.dtype == record.stack.dtype and not elsewhere:
+        if now is not None and not elsewhere:
             others = (one.sparsity_component * one.parameters for one in (now, counts))
             if abs(next(others) - next(others)) > 0.5:
                 reason = f"{component} has {now.sparsity_component:.6%} zeros in all, the baseline "

@@ -157,11 +157,9 @@ def sentence(before: Measured, after: Measured, gate: str, dense: Dense | None =
 
 
 def _distance(before: Sequence[float], after: Sequence[float]) -> float:
-    """Return the root mean square of the difference, relative to that of the first. Other lengths count as 1."""
-    if len(before) != len(after):
-        common = min(len(before), len(after))
-        # Fewer captions were followed: compare those that both have.
-        before, after = before[:common], after[:common]
+    """Return the root mean square of the difference, relative to that of the first, of the captions that both have."""
+    common = min(len(before), len(after))
+    before, after = before[:common], after[:common]
     size = math.fsum(value**2 for value in before)
     change = math.fsum((b - a) ** 2 for a, b in zip(before, after, strict=True))
     return math.sqrt(change / size) if size else float(change > 0)

@@ -157,3 +157,18 @@ def test_survivors_of_methods_without_data_are_equal_bit_for_bit() -> None:
     assert exact(*solved) is None and exact(before, before) is None
     half = replace(after.conditions, stack=replace(STACK, dtype="float16"))
     assert exact(replace(after, conditions=half), before) is None
+
+
+def test_zeros_that_data_divides_may_take_other_bytes_on_another_stack() -> None:
+    owl = Case("scenes", "unet", "owl_wanda", "all", (0.5,))
+    here, there = replace(STACK, cpu="AVX512"), replace(STACK, cpu="AVX2")
+    before = traced(record(owl, keep=SKETCH, stack=here))
+    counts = before.components["unet"]
+    large = replace(counts, targeted=10**6, parameters=2 * 10**6, zeros=500_000, sparsity_component=0.25)
+    before = replace(before, components={"unet": large})
+    moved = replace(large, zeros=500_040, stored_bytes=large.stored_bytes - 160)
+    after = replace(before, components={"unet": moved}, conditions=replace(before.conditions, stack=there))
+    stored = EMPTY.updated([dense(stack=here), before], KNOWN, (), FIRST)
+    assert judge(after, stored, dense(stack=there)).passed
+    fewer = replace(after, components={"unet": replace(large, stored_bytes=moved.stored_bytes)})
+    assert judge(fewer, stored, dense(stack=there)).gate == "memory"

@@ -10,7 +10,7 @@ import pytest
 
 from harness.case import Case
 from harness.facts import WorkloadFacts
-from harness.record import Counts, Record
+from harness.record import SPARED, Counts, Record
 from harness.verdict.exact import exact
 from harness.verdict.judge import in_ci, judge, judge_latency
 from harness.verdict.repository import Repository
@@ -244,3 +244,10 @@ def test_what_is_not_compared_names_the_facts_that_differ_from_the_most_similar_
     assert given.reason.startswith(
         "baselines.json has this case with other facts: the guidance, the start noise; store the case beside the "
     )
+
+
+def test_a_case_without_pictures_is_not_compared_by_its_pictures() -> None:
+    stored = put(EMPTY, record(degenerate=9))
+    spared = replace(record(), quality={}, paired={}, cost=replace(record().cost, note=SPARED))
+    assert judge(spared, stored).kind == "UNCHANGED"
+    assert judge(replace(spared, keep="b" * 64), stored).gate == "exact"
