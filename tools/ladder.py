@@ -190,18 +190,32 @@ def read_pairs(first: str, others: Sequence[str]) -> list[Pair]:
     return pairs(Path(first), [(name, kind, Path(file)) for name, kind, file in parts])
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the tables; return the exit code."""
-    parser = of_tool(__file__, __doc__)
+def command(
+    file: str, doc: str | None, lines: Callable[[Sequence[Pair]], Iterable[str]], arguments: Sequence[str] | None
+) -> int:
+    """Print what a script makes of the rungs on its command line; return the exit code.
+
+    Args:
+        file: The script.
+        doc: Its docstring.
+        lines: Takes the pairs of records, and returns the lines to print.
+        arguments: The command line; None: that of the process.
+    """
+    parser = of_tool(file, doc)
     parser.add_argument("first", metavar="FIRST.json", help="the records of the first rung")
     parser.add_argument("others", nargs="+", metavar="NAME=KIND=FILE", help="another rung, its kind and its records")
 
     def work() -> int:
         given = parser.parse_args(arguments)
-        print("\n".join(tables(read_pairs(given.first, given.others))))
+        print("\n".join(lines(read_pairs(given.first, given.others))))
         return 0
 
     return guarded(work)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the tables; return the exit code."""
+    return command(__file__, __doc__, tables, arguments)
 
 
 if __name__ == "__main__":

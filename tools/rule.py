@@ -14,10 +14,8 @@ import statistics
 import sys
 from collections.abc import Callable, Iterator, Sequence
 
-from ladder import ELSEWHERE, WITHIN, Pair, common, own_effect, read_pairs, root
+from ladder import ELSEWHERE, WITHIN, Pair, command, common, own_effect, root
 
-from harness.cli.errors import guarded
-from harness.cli.parsers import of_tool
 from harness.metrics.metric import Metric
 from harness.verdict.effect import is_effect
 from harness.verdict.stages import NOISE
@@ -150,16 +148,7 @@ def lines(made: Sequence[Pair]) -> Iterator[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the constants; return the exit code."""
-    parser = of_tool(__file__, __doc__)
-    parser.add_argument("first", metavar="FIRST.json", help="the records of the first rung")
-    parser.add_argument("others", nargs="+", metavar="NAME=KIND=FILE", help="another rung, its kind and its records")
-
-    def work() -> int:
-        given = parser.parse_args(arguments)
-        print("\n".join(lines(read_pairs(given.first, given.others))))
-        return 0
-
-    return guarded(work)
+    return command(__file__, __doc__, lines, arguments)
 
 
 if __name__ == "__main__":
