@@ -9,7 +9,7 @@ value ± one standard error.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from harness.case import LAYERS
 from harness.cli.errors import guarded
@@ -32,19 +32,33 @@ def tables(results: Results, layers: str) -> Iterator[str]:
         yield ""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the tables; return the exit code."""
-    parser = of_tool(__file__, __doc__)
+def command(
+    file: str, doc: str | None, lines: Callable[[Results, str], Iterable[str]], arguments: Sequence[str] | None
+) -> int:
+    """Print what a script makes of a run; return the exit code.
+
+    Args:
+        file: The script.
+        doc: Its docstring.
+        lines: Takes the results and the choice of layers, and returns the lines to print.
+        arguments: The command line; None: that of the process.
+    """
+    parser = of_tool(file, doc)
     parser.add_argument("run", type=path, metavar="RUN")
     parser.add_argument("--layers", choices=LAYERS, default="all")
 
     def work() -> int:
         options = parser.parse_args(arguments)
-        for line in tables(read(options.run), options.layers):
+        for line in lines(read(options.run), options.layers):
             print(line)
         return 0
 
     return guarded(work)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the tables; return the exit code."""
+    return command(__file__, __doc__, tables, arguments)
 
 
 if __name__ == "__main__":

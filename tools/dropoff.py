@@ -11,13 +11,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 
-from harness.case import LAYERS
-from harness.cli.errors import guarded
-from harness.cli.parsers import of_tool, path
+from curve import command
+
 from harness.errors import HarnessError
 from harness.metrics import METRICS
 from harness.report.groups import captions_in, groups
-from harness.results import Results, read
+from harness.results import Results
 from pruners.levels import Pattern
 
 # A curve of fewer levels has no drop-off.
@@ -57,17 +56,7 @@ def table(results: Results, layers: str) -> Iterator[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table; return the exit code."""
-    parser = of_tool(__file__, __doc__)
-    parser.add_argument("run", type=path, metavar="RUN")
-    parser.add_argument("--layers", choices=LAYERS, default="all")
-
-    def work() -> int:
-        options = parser.parse_args(arguments)
-        for line in table(read(options.run), options.layers):
-            print(line)
-        return 0
-
-    return guarded(work)
+    return command(__file__, __doc__, table, arguments)
 
 
 if __name__ == "__main__":
