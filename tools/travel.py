@@ -110,7 +110,8 @@ def judged(file: Path, repository: Repository, dense: Record | None = None) -> I
         if before is not None and of_dense is not None:
             against = anchor(dense, of_dense, rules, record.case.moves_weights)
             if against is not None:
-                alone = by_effect(record, before, repository, against, rules) or Verdict(PASS, "effect")
+                said, _ = by_effect(record, before, repository, against, rules)
+                alone = said or Verdict(PASS, "effect")
         yield Judged(record, judge(record, repository, dense, rules), alone, result.note)
 
 

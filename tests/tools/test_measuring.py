@@ -224,3 +224,15 @@ def test_sparsegpt_loses_least(capsys: pytest.CaptureFixture[str], monkeypatch: 
     assert lines[0] == "scenes, sparsity 0.5, 4 calibration captions; share of output energy lost"
     magnitude, wanda, sparsegpt = map(float, lines[2].split()[-3:])
     assert lines[2].startswith("text_encoder: all layers") and sparsegpt < wanda < magnitude
+
+
+def test_travel_judges_records_of_another_stack(tmp_path: Any) -> None:
+    from harness.results import Result, Results
+    from tests.verdict.test_effect import GPU, STORED, dense, pruned
+
+    travel, file = tool("travel"), tmp_path / "moved.json"
+    moved = [dense(by=1.0, stack=GPU), pruned(stack=GPU), pruned({"clip": 50.0}, stack=GPU)]
+    write(file, Results(cases=tuple(Result(one, "") for one in moved)))
+    said = list(travel.judged(file, STORED))
+    assert [one.verdict.by_effect for one in said] == [True] * 3
+    assert [one.by_effect_alone for one in said][1:] == ["PASS", "REGRESSION"]
