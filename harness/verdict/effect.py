@@ -51,9 +51,10 @@ class Anchor:
     @property
     def sentence(self) -> str:
         """Return the reason for judging by effect, for the end of a run."""
-        why = f"judged by the effect of pruning: the stack differs ({self.facts}), and "
+        what = "the number of threads" if self.facts.startswith("threads ") else "the stack"
+        why = f"judged by the effect of pruning: {what} differs ({self.facts}), and "
         if self.moved <= self.limit:
-            return why + "weights that are solved for move with the rounding of every stack"
+            return why + "weights that are solved for move with rounding"
         label = METRICS[self.score].label
         return (
             why + f"the dense model's {label} moved by {self.moved:.2g} a picture (one stack: {self.limit:.2g} at most)"
@@ -77,7 +78,9 @@ def is_effect(metric: Metric) -> bool:
     return "dense" in metric.takes
 
 
-def anchor(dense: Record, before: Baseline, rules: Rules, solved: bool = False) -> Anchor | None:
+def anchor(
+    dense: Record, before: Baseline, rules: Rules, solved: bool = False, threads: int | None = None
+) -> Anchor | None:
     """Return the anchor of a target, or None where figures must be those of the baseline.
 
     They must be where the stack is the baseline's, and where another stack moves the dense model no more than one stack
@@ -89,9 +92,12 @@ def anchor(dense: Record, before: Baseline, rules: Rules, solved: bool = False) 
         before: The baseline of the dense model that belongs to the case's baseline.
         rules: How the run wants its cases to be judged.
         solved: Whether the case's methods move surviving weights.
+        threads: The number of threads of the case's baseline, if another number counts as another stack; None: threads
+            do not count.
     """
-    stack = dense.conditions.stack
-    differ = before.stack.differences(stack)
+    stack, here = dense.conditions.stack, dense.conditions.threads
+    differ = [f"{n} {getattr(before.stack, n)} → {getattr(stack, n)}" for n in before.stack.differences(stack)]
+    differ += [f"threads {threads} → {here}"] if threads not in (None, here) else []
     if not differ or rules.expect_same_stack:
         return None
     score = continuous(dense, before)
@@ -102,8 +108,7 @@ def anchor(dense: Record, before: Baseline, rules: Rules, solved: bool = False) 
     limit = BEYOND * (before.quality[score].spread or METRICS[score].spread)
     if moved <= limit and not solved:
         return None
-    facts = ", ".join(f"{name} {getattr(before.stack, name)} → {getattr(stack, name)}" for name in differ)
-    return Anchor(dense, before, facts, score, moved, limit)
+    return Anchor(dense, before, ", ".join(differ), score, moved, limit)
 
 
 def effect(metric: Metric, before: Measured, after: Measured, anchor: Anchor) -> tuple[float, Difference]:

@@ -67,7 +67,12 @@ def judge(
     verdict = facts(record, before)
     if verdict is None and against is None:
         verdict = quality(record, before, repository)
-    elif verdict is None and against is not None:
+        if verdict is not None and record.case.moves_weights:
+            # Weights that are solved for move with the rounding of sums, and so with the number of threads.
+            threads = before.entry.provenance.threads or None
+            against = _anchor(record, before, repository, dense, rules, threads)
+            verdict = None if against is not None else verdict
+    if verdict is None and against is not None:
         verdict, undecided = by_effect(record, before, repository, against, rules)
         notes += [undecided] if undecided else []
     memory, note = _memory(record, before)
@@ -103,7 +108,12 @@ def _baseline(record: Record, repository: Repository, workload: WorkloadFacts | 
 
 
 def _anchor(
-    record: Record, before: Baseline, repository: Repository, dense: Record | None, rules: Rules
+    record: Record,
+    before: Baseline,
+    repository: Repository,
+    dense: Record | None,
+    rules: Rules,
+    threads: int | None = None,
 ) -> Anchor | None:
     """Return the anchor where the case is judged by its effect, else None."""
     if dense is None:
@@ -113,7 +123,7 @@ def _anchor(
     except Damaged:
         # The verdict on the dense model says so.
         return None
-    return anchor(dense, stored, rules, record.case.moves_weights) if stored is not None else None
+    return anchor(dense, stored, rules, record.case.moves_weights, threads) if stored is not None else None
 
 
 def _differs(file: str, key: str, ours: WorkloadFacts | None, stored: Sequence[WorkloadFacts]) -> str:

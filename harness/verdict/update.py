@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -155,10 +156,12 @@ def with_noise(
 def noisy(figure: Figure, metric: Metric, noise: Noise, case: Case) -> Figure:
     """Return a figure with measured noise. Its tolerance is the metric's, or three times the noise if that is more.
 
+    Three times the noise is rounded up to four decimals.
+
     Raises:
         ValueError: The noise is not finite.
     """
-    tolerance = max(metric.allowed(figure, case.moves_weights), 3 * noise.sigma)
+    tolerance = max(metric.allowed(figure, case.moves_weights), math.ceil(30_000 * noise.sigma) / 10_000)
     return replace(figure, tolerance=tolerance, noise=noise.sigma, spread=noise.spread)
 
 

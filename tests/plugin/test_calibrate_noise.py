@@ -42,7 +42,7 @@ def test_noise_above_a_third_of_the_tolerance_widens_it(
     assert done.ret == 0
     done.stdout.fnmatch_lines([f"{MAGNITUDE}*clip 0.15 (tolerance 0.02 → 0.4583)*"])
     figure = entries(stored.path / "baselines.json")[MAGNITUDE].quality["clip"]
-    assert figure.tolerance == pytest.approx(3 * figure.noise) and figure.spread > 0.1
+    assert 0 <= figure.tolerance - 3 * figure.noise < 0.0001 and figure.spread > 0.1
     source = entries(stored.path / "baselines.json")[MAGNITUDE].provenance
     assert source.noise_from.endswith(": measured (threads 1; batches of 4; one machine)")
 

@@ -132,6 +132,23 @@ def test_methods_that_solve_for_weights_are_judged_by_effect_on_every_other_stac
     assert not judge(pruned(by=0.0, stack=other), known, dense(stack=other)).by_effect
 
 
+@pytest.mark.parametrize(("threads", "given"), [(2, ("REGRESSION", False)), (4, ("PASS", True))])
+def test_a_solved_case_that_moved_with_the_number_of_threads_is_judged_by_effect(
+    threads: int, given: tuple[str, bool]
+) -> None:
+    """The baseline has 2 threads. With as many, the same move is red."""
+
+    def run(one: Record) -> Record:
+        return replace(one, conditions=replace(one.conditions, threads=threads))
+
+    moved = run(pruned({"clip": 59.5}, by=0.0, case=SOLVED, keep=SKETCH))
+    verdict = judge(moved, STORED, run(dense()))
+    assert (verdict.kind, verdict.by_effect) == given
+    kept = judge(run(pruned({"clip": 59.5}, by=0.0)), STORED, run(dense()))
+    assert (kept.kind, kept.by_effect) == ("REGRESSION", False)
+    assert not judge(run(pruned(by=0.0, case=SOLVED, keep=SKETCH)), STORED, run(dense())).by_effect
+
+
 def test_effects_pair_by_caption() -> None:
     """What both models share cancels: the standard error of the effect is that of the rest."""
     from harness.verdict.effect import effect

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from benchmarks.claims import claims
 from benchmarks.matrix import cost_cases, quality_cases
 from harness.measurement import Measurement
 from harness.metrics import METRICS
-from harness.record import LatencyRecord
+from harness.record import LatencyRecord, Record
 from harness.verdict.judge import judge, judge_latency
 from harness.verdict.repository import Repository
 from tests.shifting import case_of, measured, shifted
@@ -49,7 +50,16 @@ def test_what_they_say_is_green_on_itself() -> None:
 def test_shifted_by_tolerances_every_case_turns_red_or_stays(metric: str) -> None:
     for tolerances, wanted in ((0.5, "PASS"), (1.5, "REGRESSION")):
         better = shifted(SHIPPED, metric, tolerances)
-        assert {judge(record, better).kind for record in RECORDS} == {wanted}
+        assert {judge(record, better).kind for record in RECORDS if not _noisy(record)} == {wanted}
+        # Where the tolerance is three times a measured noise, a shift of 1.5 tolerances is red, but not certain.
+        noisy = [judge(record, better) for record in RECORDS if _noisy(record)]
+        assert all(verdict.kind in (wanted, "UNDERPOWERED") for verdict in noisy)
+        assert all(verdict.red(True, False) == (wanted != "PASS") for verdict in noisy)
+
+
+def _noisy(record: Record) -> bool:
+    entry = SHIPPED.entry(record.case, record.workload, record.conditions.stack)
+    return entry is not None and entry.provenance.noise_runs > 0
 
 
 @pytest.mark.parametrize(("tolerances", "wanted"), [(0.5, "PASS"), (1.5, "REGRESSION")])
@@ -72,10 +82,13 @@ def test_memory_and_latency_shifted_by_tolerances(tolerances: float, wanted: str
 def test_stored_tolerances_are_those_of_the_rule_and_above_the_noise() -> None:
     for case, entry in ENTRIES:
         for name, figure in entry.quality.items():
-            assert figure.tolerance == METRICS[name].allowed(figure, case.moves_weights)
+            allowed = METRICS[name].allowed(figure, case.moves_weights)
+            if entry.provenance.noise_runs:
+                assert figure.tolerance == max(allowed, math.ceil(30_000 * figure.noise) / 10_000)
+            else:
+                assert figure.tolerance == allowed
+                assert figure.noise == METRICS[name].expected_noise(figure, case.moves_weights)
             assert figure.tolerance >= 3 * figure.noise
-            rule = METRICS[name].expected_noise(figure, case.moves_weights)
-            assert entry.provenance.noise_runs or figure.noise == rule
 
 
 def test_the_number_of_comparisons_is_that_of_the_full_tier() -> None:
