@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import subprocess
 import sys
 import tempfile
@@ -61,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
     from harness.verdict.repository import Repository
     from harness.verdict.sidecar import file_of
 
-    if options.case.count("-") != 4:
+    if options.case.count("-") not in (4, 5):
         raise HarnessError(f"CASE {options.case!r} is no id, such as scenes-unet-magnitude-all-0.50; {LIST}")
     later = Parser(prog="prunegate explain", add_help=False, allow_abbrev=False)
     _own(later)
@@ -74,6 +75,10 @@ def run(options: argparse.Namespace) -> int:
         passed += ["--baselines", str(baselines)]
     target = options.case.partition("-")[0]
     repository = Repository.open(baselines or Path(file_of(target)))
+    if file is None and options.case not in repository.baselines.cases:
+        near = difflib.get_close_matches(options.case, repository.baselines.cases, n=3)
+        advice = f"did you mean {' or '.join(near)}?" if near else f"store one: {repository.command(options.case)}."
+        raise HarnessError(f"{repository.path} has no baseline of {options.case}; {advice} {LIST}")
     results = read(file) if file is not None else _measured(options.case, target, passed)
     result = _of(results, options.case, file)
     for line in _told(result, results, repository):

@@ -96,6 +96,11 @@ def test_nothing_differs(command: Command, place: Path) -> None:
         ),
         ((CASE, "--run", "run.json", "--baselines", "other.json"), "other.json has no baseline of " + CASE),
         ((CASE, "--run", "run.json", "--baselines", "run.txt"), "run.txt"),
+        (
+            (CASE.replace("magnitude", "magnitud"),),
+            f"baselines.json has no baseline of {CASE.replace('magnitude', 'magnitud')}; did you mean {CASE}?",
+        ),
+        ((CASE, "--baselines", "other.json"), f"other.json has no baseline of {CASE}; store one: "),
         ((CASE, "--run"), "--run: expected one argument"),
         ((CASE, "--no-such-option"), f"{CASE}: `pytest benchmarks` measured nothing; it says: "),
         ((), "the following arguments are required: CASE"),
