@@ -168,6 +168,7 @@ def pretend_gpu() -> Iterator[None]:
         for name in ("synchronize", "empty_cache", "reset_peak_memory_stats"):
             patch.setattr(torch.cuda, name, lambda device=None: None)
         patch.setattr(torch.cuda, "max_memory_allocated", lambda device=None: 10**6)
+        patch.setattr(torch.cuda, "memory_allocated", lambda device=None: 10**5)
         # Inference mode refuses views of wrapped tensors that were made outside of inference mode.
         patch.setattr(torch.inference_mode, "__enter__", lambda self: None)
         patch.setattr(torch.inference_mode, "__exit__", lambda self, *raised: None)

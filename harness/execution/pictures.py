@@ -6,7 +6,7 @@ module imports nothing that only decides which weights are pruned.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from harness.execution.bench import Workbench
 from harness.generation.generate import Kept, Pictures, generate
@@ -15,16 +15,8 @@ from harness.surgery.masks import Pruning
 from harness.targets.target import Target
 
 
-def make(
-    bench: Workbench,
-    target: Target,
-    pruning: Pruning,
-    batch_size: int,
-    progress: Callable[[str], None],
-    kept: Kept | None,
-    before_step: Callable[[int], None] | None = None,
-) -> Pictures:
-    """Generate one picture per caption with a pipeline as it is now.
+def prompts_of(bench: Workbench, target: Target, pruning: Pruning) -> Prompts:
+    """Return the encoded captions for a pipeline as it is now.
 
     Args:
         bench: The loaded workload.
@@ -32,6 +24,26 @@ def make(
         pruning: The pruned weights in the target; empty where it is dense, and for a candidate. If a text encoder is
             pruned or a candidate's, captions are encoded for this case. All other cases share captions that the dense
             text encoders have encoded.
+    """
+    dense_texts = target is bench.target and not any(name.startswith("text_encoder") for name in pruning)
+    return bench.prompts if dense_texts else Prompts(target)
+
+
+def make(
+    target: Target,
+    captions: Sequence[str],
+    prompts: Prompts,
+    batch_size: int,
+    progress: Callable[[str], None],
+    kept: Kept | None = None,
+    before_step: Callable[[int], None] | None = None,
+) -> Pictures:
+    """Generate one picture per caption with a pipeline as it is now.
+
+    Args:
+        target: The pipeline.
+        captions: The captions.
+        prompts: Its encoded captions, see `prompts_of`.
         batch_size: Pictures generated at once; halved where they do not fit into memory.
         progress: Called with a short line after every denoising step.
         kept: Finished batches, see `generate`; None: all are made.
@@ -40,6 +52,4 @@ def make(
     Raises:
         HarnessError: One picture does not fit into memory.
     """
-    dense_texts = target is bench.target and not any(name.startswith("text_encoder") for name in pruning)
-    prompts = bench.prompts if dense_texts else Prompts(target)
-    return generate(target, bench.texts, batch_size, progress, kept, prompts, before_step)
+    return generate(target, captions, batch_size, progress, kept, prompts, before_step)

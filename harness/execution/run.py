@@ -10,16 +10,17 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from harness.case import Case
-from harness.cost.memory import peak_memory
+from harness.cost.memory import Memory
 from harness.errors import HarnessError
 from harness.execution.bench import Workbench
 from harness.execution.levels import Levels
 from harness.execution.outcome import Outcome
-from harness.execution.pictures import make
+from harness.execution.pictures import make, prompts_of
 from harness.execution.statistics import Calibrations
 from harness.execution.store import Shelf, Store
 from harness.facts import Stack
 from harness.generation.generate import Pictures, out_of_memory
+from harness.generation.prompts import Prompts
 from harness.generation.stages import WATCHED, project
 from harness.metrics.composition import by_attribute
 from harness.metrics.evidence import Evidence, of_no_picture
@@ -47,12 +48,15 @@ class Caches:
     """Pruned levels of this case and the planned ones."""
     store: Store | None
     """Finished work on disk; None: nothing is kept or reused."""
+    memory: Memory
+    """The memory that pipelines need to make pictures."""
 
     @staticmethod
     def of(bench: Workbench, planned: Sequence[Case] = ()) -> Caches:
         """Return empty caches. planned: the coming cases, in order."""
         folder = bench.setup.store
-        return Caches(Calibrations(bench, planned), Levels(bench, planned), Store(folder, bench) if folder else None)
+        store = Store(folder, bench) if folder else None
+        return Caches(Calibrations(bench, planned), Levels(bench, planned), store, Memory())
 
 
 @dataclass(frozen=True)
@@ -166,7 +170,8 @@ def run(
         if facts.trace.weights == known:
             return Outcome(_record(case, bench, facts, SPARED), of_no_picture(), b"")
         seen = shelf.seen(facts.trace.weights) if shelf and not bench.setup.keeps_pictures else None
-        pictures, cost = (None, _reused()) if seen else _generate(bench, facts, shelf, progress)
+        prompts = prompts_of(bench, facts.target, facts.pruning)
+        pictures, cost = (None, _reused()) if seen else _generate(bench, facts, prompts, shelf, progress)
     if seen is not None:
         evidence, row = seen
     elif pictures is not None:
@@ -175,8 +180,10 @@ def run(
     compared = dense.evidence if dense is not None else _null_arm(bench, shelf, progress)
     progress("measuring")
     record = _measure(case, bench, facts, evidence, compared)
-    if cost.generate_seconds is not None:
+    if pictures is not None and cost.generate_seconds is not None:
         cost = replace(cost, seconds=time.perf_counter() - start)
+        progress("measuring memory")
+        cost = replace(cost, tensor_megabytes=_memory(bench, facts.target, pictures, prompts, caches.memory))
     kept = pictures.images if pictures is not None and bench.setup.keeps_pictures else None
     outcome = Outcome(replace(record, cost=cost), evidence, row, kept)
     if shelf:
@@ -188,27 +195,37 @@ def _reused() -> Cost:
     return Cost(None, None, None, None, REUSED)
 
 
-def _generate(bench: Workbench, facts: Facts, shelf: Shelf | None, progress: Progress) -> tuple[Pictures, Cost]:
-    """Generate with the target as it is now, and measure time and memory."""
+def _generate(
+    bench: Workbench, facts: Facts, prompts: Prompts, shelf: Shelf | None, progress: Progress
+) -> tuple[Pictures, Cost]:
+    """Generate with the target as it is now, and measure the time. `Cost.seconds` and memory are not known yet."""
     kept, asked = shelf.batches("pictures") if shelf else None, bench.setup.batch_size
-    with peak_memory(bench.device) as peak:
-        start = time.perf_counter()
-        pictures = make(bench, facts.target, facts.pruning, asked, progress, kept, facts.before_step)
-        seconds = time.perf_counter() - start
+    start = time.perf_counter()
+    pictures = make(facts.target, bench.texts, prompts, asked, progress, kept, facts.before_step)
+    seconds = time.perf_counter() - start
     if kept and kept.used:
         # Times of some batches say nothing about all.
         return pictures, _reused()
     if pictures.batch_size < asked:
         note = f"not measured: batches of {asked} did not fit into memory, batches of {pictures.batch_size} did"
         return pictures, Cost(None, None, None, None, note)
-    return pictures, Cost(None, facts.seconds, seconds, round(peak.tensors, 3))
+    return pictures, Cost(None, facts.seconds, seconds, None)
+
+
+def _memory(bench: Workbench, target: Target, pictures: Pictures, prompts: Prompts, memory: Memory) -> float | None:
+    """Return the peak of the tensors that a generation held. It is measured apart, because counting takes time."""
+
+    def again(quick: Target, captions: Sequence[str]) -> Pictures:
+        return make(quick, captions, prompts, pictures.batch_size, lambda _: None)
+
+    return memory.of(target, bench.texts, pictures, prompts, again)
 
 
 def _null_arm(bench: Workbench, shelf: Shelf | None, progress: Progress) -> Evidence:
     """Return the evidence on the dense model's pictures in smaller batches. Rounding alone makes them differ."""
     half = max(1, min(bench.setup.batch_size, len(bench.texts)) // 2)
     kept = shelf.batches("null") if shelf else None
-    return bench.look(make(bench, bench.target, {}, half, progress, kept))
+    return bench.look(make(bench.target, bench.texts, bench.prompts, half, progress, kept))
 
 
 def _measure(case: Case, bench: Workbench, facts: Facts, own: Evidence, dense: Evidence) -> Record:

@@ -58,6 +58,10 @@ class Prompts:
         self.target, self.room = target, ROOM
         self._known: dict[tuple[str, ...], dict[str, Tensor]] = {}
 
+    def kept(self, captions: Sequence[str]) -> list[Tensor]:
+        """Return what is kept of a batch of captions, on the CPU; empty where the batch was never requested."""
+        return list(self._known.get(tuple(captions), {}).values())
+
     def arguments(self, captions: Sequence[str]) -> dict[str, Any]:
         """Return the call arguments for captions: their embeddings, or the texts where embeddings cannot be kept."""
         key = tuple(captions)

@@ -37,10 +37,10 @@ def flags_belong_to_their_pictures(_: Path) -> None:
     target = SimpleNamespace(
         protocol=SimpleNamespace(num_inference_steps=1), family=SimpleNamespace(fewest_steps=1), pipeline=None
     )
-    bench: Any = SimpleNamespace(target=target, texts=captions, prompts=None)
+    prompts: Any = None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(generate, "call", call)
-        made = pictures.make(bench, bench.target, {}, 3, lambda text: None, None)
+        made = pictures.make(target, captions, prompts, 3, lambda text: None)
     assert made.degenerate.tolist() == [caption == "blank" for caption in captions]
 
 
@@ -55,14 +55,14 @@ def the_row_dense_compares_two_batch_sizes(_: Path) -> None:
     """The pictures that the row dense is compared with are made again, in two batches or more."""
     sizes: list[int] = []
 
-    def made(bench: object, target: object, pruning: object, batch_size: int, *_: object) -> SimpleNamespace:
+    def made(target: object, captions: object, prompts: object, batch_size: int, *_: object) -> SimpleNamespace:
         sizes.append(batch_size)
         return SimpleNamespace()
 
     # The tier smoke has fewer captions than a batch could hold.
     texts = ["a red dog"] * 10
     setup = SimpleNamespace(batch_size=32)
-    bench: Any = SimpleNamespace(setup=setup, look=lambda pictures: pictures, texts=texts, target=None)
+    bench: Any = SimpleNamespace(setup=setup, look=lambda pictures: pictures, texts=texts, target=None, prompts=None)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(running, "make", made)
         running._null_arm(bench, None, lambda text: None)

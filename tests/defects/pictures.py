@@ -233,9 +233,9 @@ def biases_pruned(patch: Patch) -> None:
 def prompts_of_the_dense_text_encoder(patch: Patch) -> None:
     """Captions that the dense text encoder has encoded are used although the case prunes it."""
     wrong_line(
-        patch, pictures, "make", "bench.prompts if dense_texts else Prompts(target)", "bench.prompts"
+        patch, pictures, "prompts_of", "bench.prompts if dense_texts else Prompts(target)", "bench.prompts"
     )  # fmt: skip
-    patch.setattr(running, "make", pictures.make)
+    patch.setattr(running, "prompts_of", pictures.prompts_of)
 
 
 def clip_in_training_mode(patch: Patch) -> None:
