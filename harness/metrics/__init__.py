@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.metrics import clip, composition, drift, fid, fid_dense, kid, lpips, psnr, ssim
+from harness.metrics import clip, cmmd, composition, drift, fid, fid_dense, kid, lpips, ms_ssim, psnr, ssim
 from harness.metrics.metric import Metric
 
 METRICS: dict[str, Metric] = {}
@@ -21,6 +21,6 @@ def register(metric: Metric) -> None:
 
 
 # These modules import no torch, because cases are collected without it.
-_BUILT_IN = (fid, fid_dense, kid, clip, composition, drift, ssim, psnr, lpips)
+_BUILT_IN = (fid, fid_dense, kid, cmmd, clip, composition, drift, ssim, ms_ssim, psnr, lpips)
 for _module in _BUILT_IN:
     register(_module.METRIC)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.errors import HarnessError
+from harness.metrics import mmd
 from harness.metrics.metric import Metric, Sample, Values
 from harness.metrics.values import by_resample
 
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
 
 # Our figure is the published one times this: a published KID of 0.005 is about as large as an FID of 5.
 SCALE = 1000
-HALVES = 100
-# Rows of a kernel matrix that are in memory at once.
-ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -39,36 +37,17 @@ def reference(features: Tensor) -> KidReference:
     Raises:
         HarnessError: There are fewer than two pictures.
     """
-    import torch
-
     n = len(features)
     if n < 2:
         raise HarnessError(f"--reference: KID needs two reference pictures or more, and there is {n}; add pictures")
     precise = features.double().cpu()
-    return KidReference(precise, float(_pairs(precise, torch.ones(n, 1, dtype=torch.float64))) / (n * (n - 1)))
-
-
-def halves(n: int) -> Tensor:
-    """Return the n // 2 pictures that every half-sample takes.
-
-    Returns:
-        int64 `[HALVES, n // 2]`, fixed by n alone. No row holds a picture twice.
-    """
-    import torch
-
-    generator = torch.Generator().manual_seed(n)
-    return torch.stack([torch.randperm(n, generator=generator)[: n // 2] for _ in range(HALVES)])
+    return KidReference(precise, mmd.within(precise, _kernel))
 
 
 def kid(features: Tensor, ref: KidReference, groups: Sequence[int] | None = None) -> tuple[float, Tensor]:
     """Return 1000 times the kernel distance to reference pictures, of all pictures and of half-samples.
 
-    The distance is the unbiased squared maximum mean discrepancy with the kernel (x·y / d + 1)³ (Bińkowski et al.,
-    arXiv 1801.01401, section 4), over all pairs of pictures, in float64. It may be below 0.
-
-    The half-samples vary as much as the figure itself (the delete-half jackknife: Shao and Wu, Ann. Statist. 17, 1989).
-    n alone decides which pictures each takes, so the half-samples of two runs over the same captions pair. A bootstrap
-    would take pictures twice, and pairs of equal pictures shift the distance.
+    The kernel is (x·y / d + 1)³ (Bińkowski et al., arXiv 1801.01401, section 4); see `mmd.distances`.
 
     Differs: libraries average the distances of random subsets of 1,000 pictures of both sets. Their figure has the same
     expectation and a larger spread.
@@ -84,25 +63,8 @@ def kid(features: Tensor, ref: KidReference, groups: Sequence[int] | None = None
     Raises:
         HarnessError: There are fewer than four pictures, or a feature is not finite.
     """
-    import torch
-
-    n = len(features)
-    if n < 4 or not torch.isfinite(features).all():
-        raise HarnessError(
-            f"KID needs at least four pictures with finite features, and there are {n}; use more --captions, and look "
-            "at the pictures with --images DIR"
-        )
-    ours = features.double().cpu()
-    of = torch.arange(n) if groups is None else torch.tensor(groups)
-    taken = torch.zeros(int(of.max()) + 1, 1 + HALVES, dtype=torch.float64)
-    taken[:, 0] = 1
-    taken[:, 1:].scatter_(0, halves(len(taken)).T, 1.0)
-    chosen = taken[of]
-    sizes = chosen.sum(0)
-    to_reference = torch.cat([_kernel(part, ref.features).mean(1) for part in torch.split(ours, ROWS)])
-    within = _pairs(ours, chosen) / (sizes * (sizes - 1))
-    distances = SCALE * (within + ref.own - 2 * (to_reference @ chosen) / sizes)
-    return distances[0].item(), distances[1:]
+    value, resamples = mmd.distances("KID", features, ref.features, ref.own, _kernel, groups)
+    return SCALE * value, SCALE * resamples
 
 
 def _kernel(x: Tensor, y: Tensor) -> Tensor:
@@ -110,19 +72,6 @@ def _kernel(x: Tensor, y: Tensor) -> Tensor:
     from torchmetrics.image.kid import poly_kernel
 
     return poly_kernel(x, y)
-
-
-def _pairs(features: Tensor, chosen: Tensor) -> Tensor:
-    """Return the sum of k(x, x') over x ≠ x', for every subset, `[s]`. chosen: 1 where it has a picture, `[n, s]`."""
-    import torch
-
-    total = torch.zeros(chosen.shape[1], dtype=torch.float64)
-    for start in range(0, len(features), ROWS):
-        rows = slice(start, start + ROWS)
-        kernel = _kernel(features[rows], features)
-        kernel[:, rows].fill_diagonal_(0)
-        total += (chosen[rows] * (kernel @ chosen)).sum(0)
-    return total
 
 
 def measure(sample: Sample) -> Values:

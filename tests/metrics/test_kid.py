@@ -9,7 +9,8 @@ import torch
 from torchmetrics.image.kid import KernelInceptionDistance, poly_mmd
 
 from harness.errors import HarnessError
-from harness.metrics.kid import halves, kid, reference
+from harness.metrics.kid import kid, reference
+from harness.metrics.mmd import halves
 from tests.metrics.features import Flat, drawn
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.nn.functional import normalize
 
 from harness import metrics
 from harness.errors import HarnessError
@@ -29,11 +30,14 @@ MADE_UP = Metric(
 
 
 def test_the_entries_in_the_order_of_reports() -> None:
-    assert [*METRICS] == ["fid", "fid_dense", "kid", "clip", "composition", "drift", "ssim", "psnr", "lpips"]
+    assert [*METRICS] == [
+        "fid", "fid_dense", "kid", "cmmd", "clip", "composition", "drift", "ssim", "ms_ssim", "psnr", "lpips",
+    ]  # fmt: skip
     assert all(name == metric.name for name, metric in METRICS.items())
-    assert [name for name, m in METRICS.items() if not m.default] == ["ssim", "psnr", "lpips"]
-    assert [name for name, m in METRICS.items() if m.lower_is_better] == ["fid", "fid_dense", "kid", "drift", "lpips"]
-    assert [name for name, m in METRICS.items() if m.pairing == "resample"] == ["fid", "fid_dense", "kid"]
+    assert [name for name, m in METRICS.items() if not m.default] == ["cmmd", "ssim", "ms_ssim", "psnr", "lpips"]
+    lower = ["fid", "fid_dense", "kid", "cmmd", "drift", "lpips"]
+    assert [name for name, m in METRICS.items() if m.lower_is_better] == lower
+    assert [name for name, m in METRICS.items() if m.pairing == "resample"] == ["fid", "fid_dense", "kid", "cmmd"]
     assert {name: m.margin for name, m in METRICS.items() if m.margin is not None} == {"fid": 2.0, "clip": 0.5}
 
 
@@ -106,6 +110,9 @@ def test_figures_as_people_read_them() -> None:
 @pytest.mark.parametrize("groups", [None, [0, 0, 1, 2, 3, 4, 5, 6, 6, 7, 8, 9]])
 def test_every_metric_without_pictures_gives_what_its_entry_says(groups: list[int] | None) -> None:
     own, dense, real = evidence(12, 0), evidence(12, 1), evidence(40, 2).features
+    # The scorer's own vectors, as `cmmd` takes them.
+    own = replace(own, embeddings=normalize(own.features))
+    dense = replace(dense, embeddings=normalize(dense.features))
     reference = Reference(frechet.reference(*frechet.summarise(real), 40), kid.reference(real), "digest")
     made_up = replace(sample(own, dense, groups), reference=reference)
     n = 12 if groups is None else 10
