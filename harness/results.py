@@ -37,6 +37,8 @@ class Result:
     """What was not compared, and why; sentences are joined by "; "."""
     by_effect: bool = False
     """Whether the case was judged by its effect, because this is not the baseline's stack."""
+    baseline: dict[str, Measurement] = field(default_factory=dict)
+    """Metric → the baseline's figure, where the case has a baseline of this workload."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,9 @@ class Results:
     dense: dict[str, Record] = field(default_factory=dict)
     """Target → the record of its dense model, also where `-k` left the dense case out."""
     captions: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """Target → the captions of the pictures in the contact sheets."""
+    """Target → its captions, in order. Contact sheets show the first ones."""
+    rows: dict[str, str] = field(default_factory=dict)
+    """Id of a case → SHA-256 of the file with its row of pictures, `rows/ID.png` in the report's folder."""
     shard: str = ""
     """"I/N" where the run was one of N shards; else ""."""
     schema: int = SCHEMA

@@ -24,12 +24,13 @@ from harness.cli import (
     reference,
     train_scenes,
     unpack,
+    view,
 )
 from harness.cli.errors import guarded
 from harness.cli.parsers import Parser, shown
 from harness.errors import HarnessError
 
-_COMMANDS = (prune, unpack, captions, compare, explain, merge, curves, reference, measure_scenes, train_scenes)
+_COMMANDS = (prune, unpack, captions, compare, explain, merge, view, curves, reference, measure_scenes, train_scenes)
 _EXITS = "exit codes: 0 fine, 1 a regression (compare, merge), 2 an error, 130 interrupted"
 
 

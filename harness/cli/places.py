@@ -62,6 +62,9 @@ _GRID = b"PruneGate, contact_grid"
 RESULTS = Kind("a file of --json", _results, "run.json")
 SUBSET = Kind("a subset of captions", _subset, "subset.json")
 SVG = Kind("an SVG file", lambda path: _starts(path, b"<svg", 1000), "curves.svg", ".svg")
+# As `harness.report.page` has it; that module needs much that help does not.
+_PAGE = b'<meta name="generator" content="PruneGate">'
+PAGE = Kind("a page of PruneGate", lambda path: _starts(path, _PAGE, 1000), "run.html", ".html")
 SHEET = Kind("a file of --sheet", lambda path: _starts(path, _GRID, 1000), "sheet.png", ".png")
 REFERENCE = Kind(
     "a file of `prunegate reference`", lambda path: _statistics(path, "extractor"), "reference.safetensors"

@@ -68,7 +68,8 @@ def close(settings: Settings, collected: Collected, status: int | pytest.ExitCod
     elif red:
         steps += [partial(_candidates, settings, red, collected), partial(_commands, red, run)]
     if collected:
-        steps += [partial(_sheets, results, settings.report), partial(_page, results, settings.report)]
+        steps += [partial(_sheets, results, settings.report), partial(_page, results, settings)]
+        steps.append(partial(_green, collected, settings.report))
     if settings.changed and collected:
         steps.append(partial(_changed, collected))
     return [line for step in steps for line in _done(step)]
@@ -167,10 +168,18 @@ def _sheets(results: Results, report: Path) -> Iterator[str]:
         yield f"contact sheet: {_relative(path)}"
 
 
-def _page(results: Results, report: Path) -> Iterator[str]:
+def _page(results: Results, settings: Settings) -> Iterator[str]:
     from harness.report import page
 
-    yield f"report: {_relative(page.write(results, report))}"
+    yield f"report: {_relative(page.write(results, settings.report, settings.images))}"
+
+
+def _green(collected: Collected, report: Path) -> Iterator[str]:
+    from harness.report.album import keep_green
+
+    judged = [*collected.results.cases, *collected.unselected]
+    keep_green([one.record for one in judged if not one.red and not one.record.spared], report)
+    yield from ()
 
 
 def _changed(collected: Collected) -> Iterator[str]:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from harness import digests
 from harness.case import Case
 from harness.execution import sources
+from harness.measurement import Measurement
 from harness.plugin import changed
 from harness.plugin.results import LATENCY, LINE, QUALITY, Told
 from harness.plugin.settings import Settings
-from harness.png import ACROSS
 from harness.record import LatencyRecord, Record
 from harness.report.terminal import candidate_line
 from harness.results import LatencyResult, Result, plain
@@ -23,7 +24,6 @@ from harness.verdict.verdict import Verdict
 if TYPE_CHECKING:
     from harness.execution.bench import Workbench
     from harness.execution.outcome import Outcome
-    from harness.measurement import Measurement
     from harness.plugin.running import Running
     from harness.verdict.baseline import Baseline
 
@@ -120,7 +120,7 @@ class Gate:
         result = self._judged(record)
         of_dense = result if record.case.is_dense else self._judged(dense)
         facts = (bench.facts(record.case), bench.facts(dense.case))
-        told = Told(result, of_dense, facts, tuple(bench.workload.texts[:ACROSS]))
+        told = Told(result, of_dense, facts, tuple(bench.workload.texts), _rows(outcome, self._running.dense))
         self._tell(QUALITY, plain(told))
         if record.case.candidate:
             self.note(candidate_line(record))
@@ -128,11 +128,18 @@ class Gate:
 
     def _judged(self, record: Record) -> Result:
         """Return a record with its verdict; in an update of baselines, with the word on storing it."""
+        baseline = self._baseline(record.case)
         if self.settings.update:
-            return Result(record, *self._stored(record.degenerate if not self.settings.accept_degenerate else 0))
+            unwanted = record.degenerate if not self.settings.accept_degenerate else 0
+            return Result(record, *self._stored(unwanted), baseline=baseline)
         dense, rules = self._running.dense.record, self.settings.rules
         verdict = verdicts.judge(record, self._repository, dense, rules, self.bench.facts(record.case))
-        return Result(record, *self._said(verdict), by_effect=verdict.by_effect)
+        return Result(record, *self._said(verdict), by_effect=verdict.by_effect, baseline=baseline)
+
+    def _baseline(self, case: Case) -> dict[str, Measurement]:
+        """Return the baseline's figures of a case, none where it has no usable baseline."""
+        stored = (self.stored([case]) or {}).get(case)
+        return {name: Measurement(f.value, f.se, f.n) for name, f in stored.quality.items()} if stored else {}
 
     def judge_latency(self, case: Case, ratio: Measurement) -> None:
         """Fail the test where a ratio of latencies has left its baseline.
@@ -162,6 +169,11 @@ class Gate:
         reason = f"{unwanted} of {len(self.bench.texts)} pictures show nothing. Look at them with --images DIR. "
         reason += "To store the case all the same, add --accept-degenerate"
         return "NOT STORED (degenerate)", reason, True, ""
+
+
+def _rows(*outcomes: Outcome) -> dict[str, str]:
+    """Return id → SHA-256 of the row of pictures, for the cases that made pictures."""
+    return {one.record.case.id: digests.of_bytes(one.row) for one in outcomes if one.row}
 
 
 def _decide(result: Result | LatencyResult) -> None:

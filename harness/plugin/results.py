@@ -31,7 +31,9 @@ class Told:
     facts: tuple[WorkloadFacts, ...]
     """The facts of the workloads of both."""
     captions: tuple[str, ...]
-    """The captions of the pictures in the contact sheet."""
+    """The target's captions, in order."""
+    rows: dict[str, str]
+    """Id of a case → SHA-256 of its row of pictures, for the case and the dense model."""
 
 
 def speaks(report: pytest.TestReport) -> bool:
@@ -86,6 +88,7 @@ class Collected:
             latencies=tuple(self._latencies),
             dense={told.dense.record.case.target: told.dense.record for told in self._told},
             captions={told.dense.record.case.target: told.captions for told in self._told},
+            rows={case: digest for told in self._told for case, digest in told.rows.items()},
         )
 
     @property

@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 COLOURS = ("#000000", "#999999", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2), (1, 1.5), (6, 2, 1, 2), (3, 1, 1, 1, 1, 1))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
+# Settings of matplotlib. Ids are salted with a fixed text.
+SETTINGS: dict[Any, Any] = {
+    "svg.hashsalt": "prunegate", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 9.0,
+    "path.simplify": False,
+}  # fmt: skip
 _ACROSS = 3
 _WIDTH, _HEIGHT, _ABOVE = 3.7, 2.7, 0.5
 
@@ -63,7 +68,7 @@ def styles() -> dict[str, Style]:
 
 
 # Method → its records and the dense model's, by sparsity.
-_Lines = Mapping[str, Sequence["Record"]]
+Lines = Mapping[str, Sequence["Record"]]
 
 
 def draw(results: Results, layers: str = "all", metrics: Sequence[str] | None = None) -> str:
@@ -87,18 +92,31 @@ def draw(results: Results, layers: str = "all", metrics: Sequence[str] | None = 
     drawn = [record for record in chosen if _is_point(record)]
     if not drawn:
         raise HarnessError(f"--layers {layers}: no case of the run prunes one component at a sparsity; use another one")
-    rows: dict[tuple[str, str], dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
-    for record in drawn:
-        rows[record.case.target, record.case.component][record.case.method].append(record)
-    for (target, _), lines in rows.items():
-        for line in lines.values():
-            line.extend(filter(None, [results.dense.get(target)]))
-            line.sort(key=_sparsity)
+    rows = rows_of(results, layers)
     shown = _panels([record for lines in rows.values() for line in lines.values() for record in line], metrics)
     about = f"n = {captions_in(drawn)} captions; bars: ± 1 standard error"
     if len(drawn) < len(chosen):
         about += f"; not drawn: {len(chosen) - len(drawn)} with an N:M pattern, a variant or several components"
-    return _svg(dict(sorted(rows.items())), shown, about)
+    return _svg(rows, shown, about)
+
+
+def rows_of(results: Results, layers: str) -> dict[tuple[str, str], Lines]:
+    """Return (target, component) → the curves of its methods, of the cases that prune one component at a sparsity.
+
+    Args:
+        results: The results of a run.
+        layers: A name of `LAYERS`; cases with another choice of layers are left out.
+    """
+    records = {result.record.case: result.record for result in results.cases}
+    rows: dict[tuple[str, str], dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
+    for record in records.values():
+        if record.case.layers == layers and _is_point(record):
+            rows[record.case.target, record.case.component][record.case.method].append(record)
+    for (target, _), lines in rows.items():
+        for line in lines.values():
+            line.extend(filter(None, [results.dense.get(target)]))
+            line.sort(key=sparsity)
+    return dict(sorted(rows.items()))
 
 
 def can_draw(results: Results, layers: str) -> bool:
@@ -111,7 +129,8 @@ def _is_point(record: Record) -> bool:
     return len(levels) == 1 and not isinstance(levels[0], Pattern) and not record.case.variant
 
 
-def _sparsity(record: Record) -> float:
+def sparsity(record: Record) -> float:
+    """Return the requested sparsity of a record's case, 0 for the dense model."""
     return sum(record.case.requested.values())
 
 
@@ -127,7 +146,7 @@ def _panels(records: Sequence[Record], names: Sequence[str] | None) -> list[Metr
     return [METRICS[name] for name in names]
 
 
-def _svg(rows: Mapping[tuple[str, str], _Lines], metrics: Sequence[Metric], about: str) -> str:
+def _svg(rows: Mapping[tuple[str, str], Lines], metrics: Sequence[Metric], about: str) -> str:
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -138,12 +157,8 @@ def _svg(rows: Mapping[tuple[str, str], _Lines], metrics: Sequence[Metric], abou
     looks = styles()
     foot = 0.3 + 0.22 * math.ceil(len(used) / (2 * across))
     high = len(rows) * (_ABOVE + down * _HEIGHT)
-    # Equal results give equal bytes: ids are salted with a fixed text, and the file names no date.
-    settings: dict[Any, Any] = {
-        "svg.hashsalt": "prunegate", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 9.0,
-        "path.simplify": False,
-    }  # fmt: skip
-    with matplotlib.rc_context(settings):
+    # Equal results give equal bytes: the file names no date.
+    with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=(across * _WIDTH, high + foot), layout="constrained")
         FigureCanvasSVG(figure)
         halves = figure.subfigures(2, 1, squeeze=False, height_ratios=(high, foot))
@@ -155,7 +170,9 @@ def _svg(rows: Mapping[tuple[str, str], _Lines], metrics: Sequence[Metric], abou
             part.suptitle(name, x=0.01, ha="left", fontweight="bold", parse_math=False)
             axes = [*part.subplots(down, across, squeeze=False).flat]
             for panel, metric in zip(axes, metrics, strict=False):
-                _panel(panel, metric, i, lines, looks)
+                better = "↓" if metric.lower_is_better else "↑"
+                panel.set_title(f"{metric.label} {better}", fontsize=9, parse_math=False)
+                plot(panel, metric, str(i), lines, looks)
             for panel in axes[len(metrics) :]:
                 panel.set_axis_off()
         _foot(halves[1, 0], used, looks, about, 2 * across)
@@ -165,21 +182,31 @@ def _svg(rows: Mapping[tuple[str, str], _Lines], metrics: Sequence[Metric], abou
     return drawn.getvalue()
 
 
-def _panel(axes: Axes, metric: Metric, row: int, lines: _Lines, looks: Mapping[str, Style]) -> None:
-    better = "↓" if metric.lower_is_better else "↑"
-    axes.set_title(f"{metric.label} {better}", fontsize=9, parse_math=False)
+def plot(axes: Axes, metric: Metric, place: str, lines: Lines, looks: Mapping[str, Style]) -> None:
+    """Draw the curves of one metric, and the axes.
+
+    Args:
+        axes: Where to draw.
+        metric: The metric.
+        place: Sets the names of this panel's lines apart from those of others.
+        lines: Method → records.
+        looks: Method → style.
+    """
     low = 0.0
     for name in (name for name in METHODS if name in lines):
         look = looks[name]
-        points = [(_sparsity(r), r.quality[metric.name]) for r in lines[name] if metric.name in r.quality]
+        points = [(sparsity(r), r.quality[metric.name]) for r in lines[name] if metric.name in r.quality]
         low = min([low, *(figure.value - figure.se for _, figure in points)])
-        axes.errorbar(
-            [100 * sparsity for sparsity, _ in points],
+        drawn = axes.errorbar(
+            [100 * x for x, _ in points],
             [figure.value for _, figure in points],
             [figure.se for _, figure in points],
             color=look.colour, linestyle=look.linestyle, linewidth=1.3, elinewidth=0.9, marker=look.marker,
             markersize=3.5,
-        ).lines[0].set_gid(f"line-{row}-{name}-{metric.name}")  # fmt: skip
+        )  # fmt: skip
+        drawn.lines[0].set_gid(f"line-{place}-{name}-{metric.name}")
+        for bars in drawn.lines[2]:
+            bars.set_gid(f"bars-{place}-{name}-{metric.name}")
     axes.set_xlim(-2, 102)
     axes.set_ylim(bottom=low * 1.05)
     axes.set_xticks(range(0, 101, 20), [f"{tick} %" for tick in range(0, 101, 20)])

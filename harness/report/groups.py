@@ -61,12 +61,8 @@ class Group:
 
     @property
     def columns(self) -> list[Column]:
-        """Return the columns of the group's table: metrics in the order of `METRICS`, then costs.
-
-        Degenerate pictures have a column where there are any.
-        """
-        measured = [_of_metric(metric, self._shown) for metric in self.metrics]
-        return [*measured, *([DEGENERATE] if any(record.degenerate for record in self._shown) else []), *COSTS]
+        """Return the columns of the group's table: see `columns_of`."""
+        return columns_of(self._shown)
 
     @property
     def _shown(self) -> list[Record]:
@@ -85,13 +81,25 @@ class Column:
     """Returns a record's cell."""
     better: str = ""
     """"↓" where a smaller value is better, "↑" where a larger one is, else ""."""
+    metric: Metric | None = None
+    """The metric of the column; None for counts and costs."""
+
+
+def columns_of(records: Sequence[Record]) -> list[Column]:
+    """Return the columns of a table of records: metrics in the order of `METRICS`, then costs.
+
+    Degenerate pictures have a column where there are any.
+    """
+    measured = [_of_metric(metric, records) for metric in metrics_of(records)]
+    return [*measured, *([DEGENERATE] if any(record.degenerate for record in records) else []), *COSTS]
 
 
 def _of_metric(metric: Metric, records: Sequence[Record]) -> Column:
     """Return a metric's column. All cells have as many decimals as the records' largest standard error needs."""
     digits = metric.digits(record.quality[metric.name] for record in records if metric.name in record.quality)
     meaning = metric.short or metric.summary.removesuffix(".")
-    return Column(metric.label, meaning, partial(value, metric, digits=digits), "↓" if metric.lower_is_better else "↑")
+    better = "↓" if metric.lower_is_better else "↑"
+    return Column(metric.label, meaning, partial(value, metric, digits=digits), better, metric)
 
 
 def groups(results: Results) -> list[Group]:

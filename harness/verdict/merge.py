@@ -44,6 +44,7 @@ def merged(files: Mapping[Path, Results]) -> Results:
         latencies=tuple(sorted((r for one in together for r in one.latencies), key=lambda r: _place(r.case))),
         dense={target: record for one in together for target, record in one.dense.items()},
         captions={target: texts for one in together for target, texts in one.captions.items()},
+        rows={case: digest for one in together for case, digest in one.rows.items()},
         shard="",
     )
 

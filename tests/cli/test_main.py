@@ -12,7 +12,7 @@ from harness.cli import curves, main
 from tests.cli.conftest import Command, run_file
 from tests.report.made_up import ENDS, SHARPNESS, cases, registered, results
 
-COMMANDS = ("prune", "captions", "compare", "curves", "reference", "measure-scenes", "train-scenes")
+COMMANDS = ("prune", "captions", "compare", "curves", "view", "reference", "measure-scenes", "train-scenes")
 HEAVY = ("torch", "diffusers", "transformers", "matplotlib", "jinja2", "PIL")
 
 

@@ -22,7 +22,7 @@ from harness.scenes.weights import WEIGHTS
 from tests.cli.conftest import Command, run_file
 from tests.pipelines import save_clip_scorer, save_coco, save_pictures
 
-COMMANDS = ("prune", "captions", "compare", "curves", "reference", "measure-scenes", "train-scenes")
+COMMANDS = ("prune", "captions", "compare", "curves", "view", "reference", "measure-scenes", "train-scenes")
 PRUNE = ("prune", "scenes", "--method", "magnitude", "--text-encoder", "0.5", "--device", "cpu")
 HARNESS = (sys.executable, "-m", "harness")
 

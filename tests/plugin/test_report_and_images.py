@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+
+from tests.report.test_page import Seen
 
 
 def test_table_sheet_and_pictures(stored: pytest.Pytester) -> None:
@@ -22,29 +23,11 @@ def test_table_sheet_and_pictures(stored: pytest.Pytester) -> None:
         assert kept == ["0000-one.png", "0001-two.png"]
 
 
-class Seen(HTMLParser):
-    """What of a page matters here: pictures, and whether every element is closed."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.pictures: list[str] = []
-        self.open: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.pictures += [value or "" for name, value in attrs if (tag, name) == ("img", "src")]
-        self.open += [tag] if tag not in ("img", "br", "meta", "link") else []
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-
 def read(path: Path) -> str:
-    seen = Seen()
     text = path.read_text()
-    seen.feed(text)
-    assert not seen.open
-    rows = [name for name in seen.pictures if name.startswith("rows/")]
-    assert rows and all((path.parent / name).is_file() for name in seen.pictures)
+    seen = Seen(text)
+    assert all(address.startswith("#") for address in seen.addresses)
+    assert seen.bodies and all(body["data-own"] for body in seen.bodies)
     return text
 
 
@@ -52,8 +35,11 @@ def test_page_of_a_run(stored: pytest.Pytester, monkeypatch: pytest.MonkeyPatch)
     stored.runpytest_subprocess("--report", "seen")
     text = read(stored.path / "seen" / "index.html")
     assert "4 cases" in text and "REGRESSION" not in text and text.count(">PASS<") >= 4
+    assert "No figure differs." in text and 'data-behind=""' in text
     monkeypatch.setenv("TOY_SHIFT", '{"clip": -5}')
     done = stored.runpytest_subprocess("--report", "seen", "-k", "magnitude and 0.50")
     done.stdout.fnmatch_lines(["report: seen/index.html"])
     text = read(stored.path / "seen" / "index.html")
-    assert "1 red" in text and "clip 60 → 55" in text
+    assert "1 red" in text and "clip 60 → 55" in text and "60.00 → 55.00" in text
+    # The rows of the green run lie beside the red one's.
+    assert all(body["data-behind"] for body in Seen(text).bodies)

@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
+from PIL import Image
+
+from harness import digests, files
 from harness.case import Case
 from harness.facts import Conditions, Stack
 from harness.measurement import Measurement
 from harness.metrics import METRICS, register
 from harness.metrics.metric import Metric, Sample, Values
+from harness.png import ACROSS, SIDE, encode
 from harness.record import Cost, Counts, Record
+from harness.report.album import green_row
 from harness.results import LatencyResult, Result, Results
 from pruners import METHODS, Method
 from pruners import register as register_method
@@ -92,6 +98,27 @@ def everything() -> Results:
     latency = LatencyResult(chosen[0], Measurement(1.01, 0.02, 12), STACK, "PASS")
     slow = replace(latency, case=chosen[4], verdict="REGRESSION (latency)", reason="1.0 → 1.6", red=True)
     return replace(made, cases=(*made.cases[:3], red, *made.cases[4:]), latencies=(latency, slow))
+
+
+def pictured(made: Results, folder: Path, green: bool = False) -> Results:
+    """Return results with pictures: write a row of twelve pictures per case, each in a colour of its own.
+
+    Args:
+        made: The results.
+        folder: The report's folder.
+        green: Whether the rows of a green run lie there, too.
+    """
+    rows = {}
+    for i, record in enumerate([*made.dense.values(), *(result.record for result in made.cases)]):
+        row = Image.new("RGB", (SIDE * ACROSS, SIDE), (7 * i % 256, 90, 200 - i % 100))
+        row.paste((250, 250, 0), (0, 0, SIDE, SIDE))
+        content = encode(row)
+        files.write(folder / "rows" / f"{record.case.id}.png", content)
+        rows[record.case.id] = digests.of_bytes(content)
+        if green:
+            files.write(green_row(record, folder), encode(Image.new("RGB", row.size, (0, 99, i % 256))))
+    captions = dict.fromkeys(made.dense, tuple(f"caption {i}" for i in range(CAPTIONS)))
+    return replace(made, rows=rows, captions=captions)
 
 
 @contextmanager

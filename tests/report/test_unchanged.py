@@ -10,11 +10,11 @@ from PIL import Image
 
 from harness import files
 from harness.record import SPARED, Cost
-from harness.report.page import page
+from harness.report.page import Pictures, page
 from harness.report.pictures import contact_sheets
 from harness.report.terminal import case_line
 from harness.results import Result, Results
-from tests.report.made_up import cases, results
+from tests.report.made_up import cases, pictured, results
 
 
 def spared(made: Results, *levels: str) -> Results:
@@ -41,10 +41,11 @@ def test_a_sheet_has_no_row_of_an_unchanged_case(tmp_path: Path) -> None:
     assert contact_sheets(spared(made, "0.20", "0.40"), tmp_path) == []
 
 
-def test_page_and_line_of_an_unchanged_case() -> None:
-    made = spared(results(*cases("unet", "magnitude", [0.2, 0.4])), "0.20")
-    text = page(made, {})
-    assert '<td class="l green">UNCHANGED</td>' in text
-    assert "rows/scenes-unet-magnitude-all-0.40.png" in text and "rows/scenes-unet-magnitude-all-0.20.png" not in text
+def test_page_and_line_of_an_unchanged_case(tmp_path: Path) -> None:
+    made = spared(pictured(results(*cases("unet", "magnitude", [0.2, 0.4])), tmp_path), "0.20")
+    text = page(made, Pictures((tmp_path,)))
+    assert '<td class="l verdict green" data-label="verdict">UNCHANGED</td>' in text
+    assert 'aria-label="scenes-unet-magnitude-all-0.40: caption 0"' in text
+    assert 'aria-label="scenes-unet-magnitude-all-0.20: caption 0"' not in text
     line = case_line(made.cases[0])
     assert line.endswith("UNCHANGED") and " s " not in line and "CLIP score" in line
