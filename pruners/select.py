@@ -14,6 +14,8 @@ from pruners.types import Pruned
 
 # Comparing all pairs takes a quarter of a sort's time at groups of 4, and as long as a sort from about 32.
 PAIRS_UP_TO = 16
+# In a row of at least so many scores, counting bits takes a third of a selection's time.
+COUNTED_FROM = 2**18
 
 
 def count(sparsity: float, size: int) -> int:
@@ -51,7 +53,6 @@ def smallest_pruned(scores: Tensor, levels: Sequence[Level]) -> list[Tensor]:
     limits = [None if isinstance(level, Pattern) else count(level, size) for level in levels]
     inner = sorted({limit for limit in limits if limit not in (None, 0, size)})
     last = dict(zip(inner, _largest_pruned(scores, inner), strict=True))
-    places: Tensor | None = None
     keeps = []
     for level, limit in zip(levels, limits, strict=True):
         if isinstance(level, Pattern):
@@ -61,12 +62,26 @@ def smallest_pruned(scores: Tensor, levels: Sequence[Level]) -> list[Tensor]:
             keeps.append(torch.full_like(scores, limit == 0, dtype=torch.bool))
         else:
             keep = scores > last[limit]
-            if (keep.sum(1) != size - limit).any():
-                # Equal scores lie on both sides of the limit. Their places decide which of them are pruned.
-                places = ranks(scores) if places is None else places
-                keep = places >= limit
-            keeps.append(keep)
+            # Where equal scores lie on both sides of the limit, their places decide which of them are pruned.
+            too_few = (keep.count_nonzero(1) != size - limit).any()
+            keeps.append(keep | _later_equals(scores, last[limit], limit) if too_few else keep)
     return keeps
+
+
+def _later_equals(scores: Tensor, last: Tensor, limit: int) -> Tensor:
+    """Return which scores survive although they equal the largest pruned score of their row.
+
+    Args:
+        scores: `[groups, size]`.
+        last: The largest pruned score of every row, `[groups, 1]`.
+        limit: Number of scores that are pruned in every row.
+
+    Returns:
+        bool `[groups, size]`.
+    """
+    equal = scores == last
+    pruned = limit - (scores < last).count_nonzero(1)[:, None]
+    return equal & (equal.cumsum(1, dtype=torch.int32) > pruned)
 
 
 def ranks(scores: Tensor) -> Tensor:
@@ -103,11 +118,19 @@ def _largest_pruned(scores: Tensor, limits: Sequence[int]) -> list[Tensor]:
     """Return the largest pruned score of every row of `[groups, size]`, `[groups, 1]` per limit."""
     if not limits:
         return []
+    on_cpu = scores.device.type == "cpu"
+    if on_cpu and len(scores) == 1 and scores.numel() >= COUNTED_FROM and _countable(scores):
+        return [kth_smallest(scores, [limit])[:, None] for limit in limits]
     # On a CPU one selection takes a fifth of a sort's time. A GPU sorts a long row in parallel, but selects serially.
-    if len(limits) <= 3 and scores.device.type == "cpu":
+    if len(limits) <= 3 and on_cpu:
         return [scores.kthvalue(limit, dim=1, keepdim=True).values for limit in limits]
     order = scores.sort(dim=1).values
     return [order[:, limit - 1 : limit] for limit in limits]
+
+
+def _countable(scores: Tensor) -> bool:
+    """Return whether `kth_smallest` reads such scores."""
+    return scores.dtype in (torch.float32, torch.float64) and not bool((scores < 0).any())
 
 
 def divides(pattern: Pattern, size: int) -> None:

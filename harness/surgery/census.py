@@ -39,7 +39,8 @@ def _counts(module: nn.Module, layers: str, kinds: Kinds | None, given_back: str
     total = zeros_all = numbers = zeros = dense = saved = 0
     for parameter in module.parameters():
         size, width = parameter.numel(), parameter.element_size()
-        none = int((parameter == 0).sum())
+        # Counting in place reads the weights once. torch has no such function for float8.
+        none = size - int(parameter.count_nonzero()) if width > 1 else int((parameter == 0).sum())
         total, zeros_all, dense = total + size, zeros_all + none, dense + size * width
         if id(parameter) in targeted:
             numbers, zeros = numbers + size, zeros + none

@@ -102,7 +102,7 @@ def verify(components: Mapping[str, nn.Module], pruning: Pruning) -> None:
         layers = dict(components[component].named_modules())
         for name, pruned in by_layer.items():
             weight = matrix(layers[name])
-            if weight[~pruned.keep].any() or not torch.equal(weight, pruned.weight):
+            if weight.masked_fill(pruned.keep, 0).any() or not torch.equal(weight, pruned.weight):
                 raise HarnessError(
                     f"{component}.{name} does not hold its pruned weight: the masks were not applied, or another layer "
                     f"uses a part of the same memory; report the model, or leave {component} out"

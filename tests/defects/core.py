@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from harness.execution.levels import Levels
 from harness.surgery import hooks, layers, masks
@@ -26,13 +25,8 @@ def pattern_read_as_pruned_by_sparsegpt(patch: Patch) -> None:
 
 def ties_in_another_order(patch: Patch) -> None:
     """Equal scores are pruned from the last one on, as a sort that is not stable may order them."""
-
-    def ranks(scores: Tensor) -> Tensor:
-        order = scores.shape[1] - 1 - scores.flip(1).argsort(dim=1, stable=True)
-        places = torch.arange(scores.shape[1], dtype=torch.int32)
-        return torch.empty_like(order, dtype=torch.int32).scatter_(1, order, places.expand(order.shape))
-
-    patch.setattr(select, "ranks", ranks)
+    right = select._later_equals
+    patch.setattr(select, "_later_equals", lambda scores, last, limit: right(scores.flip(1), last, limit).flip(1))
 
 
 def halves_to_even(patch: Patch) -> None:

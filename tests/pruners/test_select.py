@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pruners.levels import Level, Pattern
-from pruners.select import PAIRS_UP_TO, count, kth_smallest, pattern_keep, ranks, smallest_pruned
+from pruners.select import COUNTED_FROM, PAIRS_UP_TO, count, kth_smallest, pattern_keep, ranks, smallest_pruned
 from tests.reference import wanda as slow
 
 FEW = st.integers(-3, 3)
@@ -93,3 +93,17 @@ def test_a_pattern_that_keeps_all_or_nothing_is_refused() -> None:
     for kept, of in ((0, 4), (4, 4), (5, 4)):
         with pytest.raises(ValueError, match="keeps all or nothing; use n:m"):
             Pattern(kept, of)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("ties", [False, True])
+def test_a_long_row_is_pruned_as_a_sort_prunes_it(dtype: torch.dtype, ties: bool) -> None:
+    """Long rows take another way to the limit. The reference is a stable sort."""
+    scores = torch.rand(1, COUNTED_FROM, generator=torch.Generator().manual_seed(3)).to(dtype)
+    if ties:
+        scores = (scores * 50).round()
+    order = scores.argsort(dim=1, stable=True)
+    for level, keep in zip((0.1, 0.5, 0.99), smallest_pruned(scores, (0.1, 0.5, 0.99)), strict=True):
+        gone = order[0, : count(level, COUNTED_FROM)]
+        wanted = torch.ones(COUNTED_FROM, dtype=torch.bool).index_fill_(0, gone, False)
+        assert torch.equal(keep[0], wanted)

@@ -58,8 +58,8 @@ def test_float8_can_be_counted_though_not_pruned() -> None:
 def test_every_parameter_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     toy = Toy()
     read: list[int] = []
-    right = torch.Tensor.__eq__
-    monkeypatch.setattr(torch.Tensor, "__eq__", lambda self, other: (read.append(id(self)), right(self, other))[1])
+    right = torch.Tensor.count_nonzero
+    monkeypatch.setattr(torch.Tensor, "count_nonzero", lambda self: (read.append(id(self)), right(self))[1])
     census({"toy": toy}, "all")
     assert sorted(read) == sorted(id(p) for p in toy.parameters())
 
