@@ -159,6 +159,8 @@ def known_to(piece: str) -> frozenset[str]:
     tool = re.search(r"\bpython (tools/\w+\.py)", piece)
     if tool:
         return commands.of_tool(tool[1])
+    if piece.startswith("ray "):
+        return frozenset({"--head", "--port", "--address"})
     if re.search(r"\bpytest\b", piece):
         return commands.of_pytest()
     return commands.of_anything()

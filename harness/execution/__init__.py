@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 # name → "module:Class"; the class is an `Executor` and is built from a `Setup` and a progress function.
-EXECUTORS: dict[str, str] = {"local": "harness.execution.local:LocalExecutor"}
+EXECUTORS: dict[str, str] = {
+    "local": "harness.execution.local:LocalExecutor",
+    "ray": "harness.execution.ray_executor:RayExecutor",
+}
 
 
 def register(name: str, place: str) -> None:

@@ -23,6 +23,20 @@ Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
+class Cluster:
+    """How an executor shares cases out among workers."""
+
+    address: str = ""
+    """"auto" or "host:port" of a cluster that runs; "" starts workers on this machine."""
+    workers: int | None = None
+    """Number of workers; None: as many as there are GPUs, or CPUs for."""
+    threads: int | None = None
+    """CPU threads of a worker; None: the executor chooses."""
+    captions: int | None = None
+    """Captions of a shard; None: the executor chooses."""
+
+
+@dataclass(frozen=True)
 class Setup:
     """Everything from which a process builds its `Workbench`."""
 
@@ -36,10 +50,12 @@ class Setup:
     """Names of `METRICS` to measure besides the default ones."""
     keeps_pictures: bool = False
     """Whether outcomes carry every picture, not only the row for the contact sheet."""
-    store: Path | None = None
-    """Folder of finished work; None: nothing is kept or reused."""
+    store: Path | str | None = None
+    """Folder of finished work, or its fsspec address; None: nothing is kept or reused."""
     candidates: tuple[TargetSpec, ...] = ()
     """Pipelines of other tools that cases put in the target's place, by name."""
+    cluster: Cluster = Cluster()
+    """How cases are shared out. An executor that runs in one process does not read it."""
 
 
 class Executor(Protocol):

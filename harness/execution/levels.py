@@ -5,7 +5,7 @@ Some methods prune all levels of a layer at once. The levels of planned cases ar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
@@ -80,5 +80,10 @@ class Levels:
         return levels[: max(1, AHEAD // size)]
 
 
-def _on(layers: dict[str, Pruned], device: torch.device | str) -> dict[str, Pruned]:
+def on_device(pruning: Pruning, device: torch.device) -> Pruning:
+    """Return pruned weights on a device. Those that are there stay the same tensors."""
+    return {component: _on(layers, device) for component, layers in pruning.items()}
+
+
+def _on(layers: Mapping[str, Pruned], device: torch.device | str) -> dict[str, Pruned]:
     return {name: Pruned(one.keep.to(device), one.weight.to(device)) for name, one in layers.items()}

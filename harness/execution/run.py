@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from types import MappingProxyType
+
+import torch
 
 from harness.case import Case
 from harness.cost.memory import Memory
 from harness.errors import HarnessError
 from harness.execution.bench import Workbench
-from harness.execution.levels import Levels
+from harness.execution.levels import Levels, on_device
 from harness.execution.outcome import Outcome
+from harness.execution.parts import Part, outcome, shortened
 from harness.execution.pictures import make, prompts_of
 from harness.execution.statistics import Calibrations
 from harness.execution.store import Shelf, Store
 from harness.facts import Stack
 from harness.generation.generate import Pictures, out_of_memory
 from harness.generation.prompts import Prompts
-from harness.generation.stages import WATCHED, project
-from harness.metrics.composition import by_attribute
 from harness.metrics.evidence import Evidence, of_no_picture
-from harness.metrics.metric import Sample
-from harness.png import row_of
+from harness.png import ACROSS
 from harness.pruning.prune import rounding
 from harness.record import REUSED, SPARED, Cost, Counts, Record, Trace
 from harness.surgery.census import census, changed, surviving
@@ -34,8 +32,6 @@ from harness.surgery.masks import Pruning, keep_digest, masked, sketch, weights_
 from harness.targets.target import Target
 
 Progress = Callable[[str], None]
-# Stands for a number of a trace that is not finite: JSON has no such numbers.
-NOT_FINITE = 9e99
 
 
 @dataclass(frozen=True)
@@ -57,6 +53,16 @@ class Caches:
         folder = bench.setup.store
         store = Store(folder, bench) if folder else None
         return Caches(Calibrations(bench, planned), Levels(bench, planned), store, Memory())
+
+
+@dataclass(frozen=True)
+class Solved:
+    """The pruned weights of a case, made in this process or in another."""
+
+    pruning: Pruning
+    """Component → layer → its pruned weight."""
+    seconds: float
+    """Wall time of pruning. Levels that are pruned together share it equally."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +92,17 @@ class Facts:
 
 
 @contextmanager
-def ready(case: Case, bench: Workbench, caches: Caches, progress: Progress) -> Iterator[Facts]:
+def ready(
+    case: Case, bench: Workbench, caches: Caches, progress: Progress, solved: Solved | None = None
+) -> Iterator[Facts]:
     """Run the body while the pipeline of a case is ready. Afterwards the target is dense, as before.
+
+    Args:
+        case: The case.
+        bench: The loaded workload.
+        caches: Caches that save work.
+        progress: Called with a short line about the current work.
+        solved: The case's pruned weights; None: they are made here.
 
     Raises:
         HarnessError: A method refuses a layer, memory is not enough, the target does not hold the pruned weights, or a
@@ -96,7 +111,7 @@ def ready(case: Case, bench: Workbench, caches: Caches, progress: Progress) -> I
     if case.candidate:
         yield _given(case, bench)
         return
-    with pruned(case, bench, caches, progress) as facts:
+    with pruned(case, bench, caches, progress, solved) as facts:
         yield facts
 
 
@@ -113,9 +128,8 @@ def _given(case: Case, bench: Workbench) -> Facts:
     return Facts(case, bench.stack, surviving(target.components), counts, trace, target, {}, changes, seconds)
 
 
-@contextmanager
-def pruned(case: Case, bench: Workbench, caches: Caches, progress: Progress) -> Iterator[Facts]:
-    """Run the body while the target is pruned as the case says: see `ready`."""
+def solve(case: Case, bench: Workbench, caches: Caches, progress: Progress) -> Solved:
+    """Return the pruned weights of a case. Errors as for `ready`."""
     statistics = caches.calibrations.of(case, progress)
     progress("pruning")
     start = time.perf_counter()
@@ -129,7 +143,16 @@ def pruned(case: Case, bench: Workbench, caches: Caches, progress: Progress) -> 
             ) from error
         raise
     # Levels that are pruned together share the time. Otherwise the first case would show all of it.
-    seconds = (time.perf_counter() - start) / levels
+    return Solved(pruning, (time.perf_counter() - start) / levels)
+
+
+@contextmanager
+def pruned(
+    case: Case, bench: Workbench, caches: Caches, progress: Progress, solved: Solved | None = None
+) -> Iterator[Facts]:
+    """Run the body while the target is pruned as the case says: see `ready`."""
+    solved = solved or solve(case, bench, caches, progress)
+    pruning, seconds = on_device(solved.pruning, bench.device), solved.seconds
     sketched = sketch(pruning) if pruning else ""
     # Masks of methods without data are equal on every machine. Masks from data change with the rounding of sums.
     keep = sketched if case.needs else keep_digest(pruning)
@@ -161,34 +184,76 @@ def run(
     Raises:
         HarnessError: The case cannot run; the message says why and what to do.
     """
+    made = part(case, bench, caches, progress, known, null=dense is None)
+    return made if isinstance(made, Outcome) else measured([made], bench, dense, caches, progress)
+
+
+def part(
+    case: Case,
+    bench: Workbench,
+    caches: Caches,
+    progress: Progress,
+    known: str = "",
+    captions: tuple[int, int] | None = None,
+    solved: Solved | None = None,
+    null: bool = False,
+) -> Part | Outcome:
+    """Prune, generate and score, for all captions of a case or for a shard of them.
+
+    Args:
+        case: The case.
+        bench: The loaded workload. It is left as it was.
+        caches: Caches that save work.
+        progress: Called with a short line about the current work.
+        known: As for `run`.
+        captions: The number of the first caption, and of the caption after the last one; None: all captions.
+        solved: The case's pruned weights; None: they are made here.
+        null: Whether pictures are also made in smaller batches: the null arm of the dense case.
+
+    Returns:
+        The part; or the outcome of the whole case, where the store has it, or no picture is needed.
+
+    Raises:
+        HarnessError: As for `run`.
+    """
     start = time.perf_counter()
     shelf = caches.store.shelf(case) if caches.store else None
     finished = shelf.finished() if shelf else None
     if finished is not None:
         return finished
-    with ready(case, bench, caches, progress) as facts:
+    shard = bench.of_captions(*captions) if captions else bench
+    with ready(case, bench, caches, progress, solved) as facts:
         if facts.trace.weights == known:
             return Outcome(_record(case, bench, facts, SPARED), of_no_picture(), b"")
         seen = shelf.seen(facts.trace.weights) if shelf and not bench.setup.keeps_pictures else None
         prompts = prompts_of(bench, facts.target, facts.pruning)
-        pictures, cost = (None, _reused()) if seen else _generate(bench, facts, prompts, shelf, progress)
-    if seen is not None:
-        evidence, row = seen
-    elif pictures is not None:
-        progress("scoring")
-        evidence, row = bench.look(pictures), row_of(pictures.images)
-    compared = dense.evidence if dense is not None else _null_arm(bench, shelf, progress)
-    progress("measuring")
-    record = _measure(case, bench, facts, evidence, compared)
-    if pictures is not None and cost.generate_seconds is not None:
+        pictures, cost = (None, _reused()) if seen else _generate(shard, facts, prompts, shelf, progress)
+    record = _record(case, bench, facts, REUSED)
+    if pictures is None:
+        assert seen is not None
+        arm = _null_arm(bench, shelf, progress) if null else None
+        return Part(replace(record, cost=cost), 0, seen[0], torch.empty(0), null=arm, row=seen[1])
+    progress("scoring")
+    evidence = shard.look(pictures)
+    arm = _null_arm(shard, shelf, progress) if null else None
+    if cost.generate_seconds is not None:
         cost = replace(cost, seconds=time.perf_counter() - start)
-        progress("measuring memory")
-        cost = replace(cost, tensor_megabytes=_memory(bench, facts.target, pictures, prompts, caches.memory))
-    kept = pictures.images if pictures is not None and bench.setup.keeps_pictures else None
-    outcome = Outcome(replace(record, cost=cost), evidence, row, kept)
-    if shelf:
-        shelf.finish(outcome, facts.trace.weights)
-    return outcome
+        if not cost.note:
+            progress("measuring memory")
+            cost = replace(cost, tensor_megabytes=_memory(shard, facts.target, pictures, prompts, caches.memory))
+    shown = pictures.images[: max(0, ACROSS - shard.first)].clone()
+    kept = pictures.images if bench.setup.keeps_pictures else None
+    return Part(replace(record, cost=cost), shard.first, evidence, shown, kept, arm)
+
+
+def measured(
+    parts: Sequence[Part], bench: Workbench, dense: Outcome | None, caches: Caches, progress: Progress
+) -> Outcome:
+    """Return the outcome of a case from all its parts, and keep it in the store. Arguments and errors as for `run`."""
+    progress("measuring")
+    made = outcome(parts, bench, None if dense is None else dense.evidence)
+    if caches.store:
+        caches.store.shelf(made.record.case).finish(made, made.record.trace.weights)
 
 
 def _reused() -> Cost:
@@ -198,8 +263,11 @@ def _reused() -> Cost:
 def _generate(
     bench: Workbench, facts: Facts, prompts: Prompts, shelf: Shelf | None, progress: Progress
 ) -> tuple[Pictures, Cost]:
-    """Generate with the target as it is now, and measure the time. `Cost.seconds` and memory are not known yet."""
-    kept, asked = shelf.batches("pictures") if shelf else None, bench.setup.batch_size
+    """Generate with the target as it is now, and measure the time. `Cost.seconds` and memory are not known yet.
+
+    The workbench may have a shard of the captions.
+    """
+    kept, asked = shelf.batches("pictures", bench.first) if shelf else None, bench.setup.batch_size
     start = time.perf_counter()
     pictures = make(facts.target, bench.texts, prompts, asked, progress, kept, facts.before_step)
     seconds = time.perf_counter() - start
@@ -209,7 +277,11 @@ def _generate(
     if pictures.batch_size < asked:
         note = f"not measured: batches of {asked} did not fit into memory, batches of {pictures.batch_size} did"
         return pictures, Cost(None, None, None, None, note)
-    return pictures, Cost(None, facts.seconds, seconds, None)
+    count, every = len(bench.texts), len(bench.workload.captions)
+    # On a CPU all pictures and encoded captions are among the tensors, and a shard has fewer of them.
+    apart = count < every and (count < asked or bench.device.type == "cpu")
+    note = f"memory not measured: shards of {count} captions" if apart else ""
+    return pictures, Cost(None, facts.seconds, seconds, None, note)
 
 
 def _memory(bench: Workbench, target: Target, pictures: Pictures, prompts: Prompts, memory: Memory) -> float | None:
@@ -224,28 +296,12 @@ def _memory(bench: Workbench, target: Target, pictures: Pictures, prompts: Promp
 def _null_arm(bench: Workbench, shelf: Shelf | None, progress: Progress) -> Evidence:
     """Return the evidence on the dense model's pictures in smaller batches. Rounding alone makes them differ."""
     half = max(1, min(bench.setup.batch_size, len(bench.texts)) // 2)
-    kept = shelf.batches("null") if shelf else None
+    kept = shelf.batches("null", bench.first) if shelf else None
     return bench.look(make(bench.target, bench.texts, bench.prompts, half, progress, kept))
 
 
-def _measure(case: Case, bench: Workbench, facts: Facts, own: Evidence, dense: Evidence) -> Record:
-    """Return the record of a case, without its cost."""
-    sample = Sample(own, dense, bench.reference, bench.texts, bench.workload.groups, str(bench.device))
-    values = {metric.name: metric.compute(sample) for metric in bench.metrics}
-    return replace(
-        _record(case, bench, facts, REUSED, _seen(own)),
-        quality={name: value.figure for name, value in values.items()},
-        paired={name: [round(v, 4) for v in value.paired.tolist()] for name, value in values.items()},
-        degenerate=int(own.degenerate.sum()),
-        attributes=by_attribute(own.composition) if own.composition is not None else {},
-    )
-
-
-def _record(
-    case: Case, bench: Workbench, facts: Facts, note: str, seen: Mapping[str, list[float]] = MappingProxyType({})
-) -> Record:
-    """Return the record of a case without figures and cost. seen: the stages after the weights."""
-    stages = {name: [_short(v) for v in values] for name, values in {**facts.trace.stages, **seen}.items()}
+def _record(case: Case, bench: Workbench, facts: Facts, note: str) -> Record:
+    """Return the record of a case without figures and cost. Its trace ends with the weights."""
     return Record(
         case=case,
         workload=bench.facts(case).key,
@@ -256,17 +312,6 @@ def _record(
         degenerate=0,
         cost=Cost(None, None, None, None, note),
         conditions=bench.conditions,
-        trace=replace(facts.trace, stages=stages),
+        trace=replace(facts.trace, stages=shortened(facts.trace.stages)),
         changed=facts.changed,
     )
-
-
-def _seen(own: Evidence) -> dict[str, list[float]]:
-    """Return the stages of the pictures, and of what the networks see in them."""
-    last = {"features": project(own.features[:WATCHED]), "scores": own.scores[:WATCHED]}
-    return {name: values.flatten().tolist() for name, values in {**own.stages, **last}.items()}
-
-
-def _short(value: float) -> float:
-    """Return six digits of a number: they show every difference beyond the rounding of float32."""
-    return float(f"{value:.6g}") if math.isfinite(value) else NOT_FINITE

@@ -46,6 +46,22 @@ class Calibrations:
                 statistics |= {component: known[component] for component in wanted}
         return statistics
 
+    def shared(self, by_steps: bool, progress: Callable[[str], None]) -> Calibration:
+        """Return the statistics for all planned cases that read such; if they do not fit, for the first of them.
+
+        Args:
+            by_steps: Whether early denoising steps weigh more.
+            progress: Called with a short line about the current work.
+        """
+        first = next(case for case in self._planned if _needs(case, by_steps))
+        return self._calibration(first, by_steps, progress)
+
+    def keep(self, calibration: Calibration) -> None:
+        """Keep statistics that another process has taken from the same model and captions."""
+        by_steps = calibration.about.by_steps
+        self._known[by_steps] = calibration
+        self._cases[by_steps] = {case for case in self._planned if _covers(calibration, case, by_steps)}
+
     def _calibration(self, case: Case, by_steps: bool, progress: Callable[[str], None]) -> Calibration:
         known = self._known.get(by_steps)
         if known is not None and _covers(known, case, by_steps):

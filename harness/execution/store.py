@@ -6,7 +6,6 @@ Used with `--store DIR` only: a gate must not answer from a cache unasked.
 from __future__ import annotations
 
 import io
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,15 +13,16 @@ from pathlib import Path
 import msgspec
 import torch
 from PIL import Image
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from harness import digests, files
+from harness import digests, folders
 from harness.case import Case
 from harness.errors import HarnessError
 from harness.execution import sources
 from harness.execution.bench import Workbench
 from harness.execution.outcome import Outcome
+from harness.folders import Folder
 from harness.generation.generate import Pictures
 from harness.metrics.evidence import Composition, Evidence
 from harness.record import REUSED, Record
@@ -44,14 +44,17 @@ class _Kept(msgspec.Struct, frozen=True):
 class Store:
     """A folder of finished cases, of evidence on pictures, and of batches of cases that are not finished."""
 
-    def __init__(self, folder: Path, bench: Workbench) -> None:
+    def __init__(self, folder: Path | str, bench: Workbench) -> None:
         """Use a folder. It is made when something is kept.
 
         Args:
-            folder: The folder.
+            folder: The folder, or its address.
             bench: The loaded workload, whose facts are part of every key.
+
+        Raises:
+            HarnessError: The kind of address is unknown.
         """
-        self.folder, self._bench = folder, bench
+        self._folder, self._bench = folders.of(folder), bench
 
     def shelf(self, case: Case) -> Shelf:
         """Return the place of one case."""
@@ -63,7 +66,7 @@ class Store:
         given = [bench.digest_of(case.candidate)] if case.candidate else []
         parts = [msgspec.to_builtins(case), msgspec.to_builtins(bench.facts(case)), own, self._measured(), given]
         wanted = len(bench.texts) if bench.setup.keeps_pictures else 0
-        return Shelf(self.folder, self._key(CASES, parts), self._pictures_key, wanted)
+        return Shelf(self._folder, self._key(CASES, parts), self._pictures_key, wanted)
 
     def _measured(self) -> list[str]:
         return [metric.name for metric in self._bench.metrics]
@@ -84,7 +87,7 @@ class Store:
 class Shelf:
     """One case's place in the store."""
 
-    def __init__(self, folder: Path, key: str, pictures_key: Callable[[str], str], wanted: int) -> None:
+    def __init__(self, folder: Folder, key: str, pictures_key: Callable[[str], str], wanted: int) -> None:
         """Use a folder. `Store.shelf` builds this.
 
         Args:
@@ -101,7 +104,7 @@ class Shelf:
         Its cost has no times, because another run measured them.
         """
         try:
-            kept = msgspec.json.decode((self._folder / f"{self._key}.json").read_bytes(), type=_Kept)
+            kept = msgspec.json.decode(self._folder.read(f"{self._key}.json"), type=_Kept)
             row = self._picture(self._key)
         except (OSError, ValueError, HarnessError):
             return None
@@ -111,7 +114,7 @@ class Shelf:
             return None
         if not self._wanted:
             # A run that was killed while it removed them has left some.
-            shutil.rmtree(self._folder / f"{self._key}.batches", ignore_errors=True)
+            self._folder.remove(f"{self._key}.batches")
         cost = replace(kept.record.cost, seconds=None, prune_seconds=None, generate_seconds=None, note=REUSED)
         return Outcome(replace(kept.record, cost=cost), seen[0], row, pictures)
 
@@ -133,12 +136,12 @@ class Shelf:
         if evidence.pictures is not None:
             tensors["pictures"] = evidence.pictures
         key = self._pictures_key(weights)
-        files.write(self._folder / f"{key}.png", outcome.row)
-        files.write(self._folder / f"{key}.safetensors", save({k: v.contiguous() for k, v in tensors.items()}))
-        files.write(self._folder / f"{self._key}.png", outcome.row)
-        files.write(self._folder / f"{self._key}.json", msgspec.json.encode(_Kept(outcome.record, weights)))
+        self._folder.write(f"{key}.png", outcome.row)
+        self._folder.write(f"{key}.safetensors", save({k: v.contiguous() for k, v in tensors.items()}))
+        self._folder.write(f"{self._key}.png", outcome.row)
+        self._folder.write(f"{self._key}.json", msgspec.json.encode(_Kept(outcome.record, weights)))
         if not self._wanted:
-            shutil.rmtree(self._folder / f"{self._key}.batches", ignore_errors=True)
+            self._folder.remove(f"{self._key}.batches")
 
     def seen(self, weights: str) -> tuple[Evidence, bytes] | None:
         """Return the evidence on pictures of given pruned weights, and their row; None for a damaged or missing file.
@@ -148,8 +151,7 @@ class Shelf:
         """
         key = self._pictures_key(weights)
         try:
-            with safe_open(self._folder / f"{key}.safetensors", "pt") as stream:
-                there = {name: stream.get_tensor(name) for name in stream.keys()}
+            there = load(self._folder.read(f"{key}.safetensors"))
             stages = {name.removeprefix(_STAGE): values for name, values in there.items() if name.startswith(_STAGE)}
             composition = Composition(there["right"], there["wanted"]) if "right" in there else None
             evidence = Evidence(
@@ -161,30 +163,43 @@ class Shelf:
             return None
 
     def _picture(self, key: str) -> bytes:
-        content = (self._folder / f"{key}.png").read_bytes()
+        content = self._folder.read(f"{key}.png")
         Image.open(io.BytesIO(content)).load()
         return content
 
-    def batches(self, arm: str) -> Batches:
-        """Return the case's batches. arm: the name of one of its generations, such as "pictures"."""
-        return Batches(self._folder / f"{self._key}.batches" / arm)
+    def batches(self, arm: str, start: int = 0) -> Batches:
+        """Return the case's batches.
+
+        Args:
+            arm: The name of one of its generations, such as "pictures".
+            start: The number of the caption that a shard begins with. Shards share the batches.
+        """
+        return Batches(self._folder, f"{self._key}.batches/{arm}", start)
 
 
 class Batches:
     """The batches of one generation: an interrupted run repeats the current batch at most."""
 
-    def __init__(self, folder: Path) -> None:
-        """Use a folder. It is made when the first batch is kept."""
-        self.folder, self.used = folder, False
+    def __init__(self, folder: Folder, name: str, start: int = 0) -> None:
+        """Use a folder. It is made when the first batch is kept.
+
+        Args:
+            folder: The folder of the whole store.
+            name: The name of the batches' own folder.
+            start: The number of a shard's first caption.
+        """
+        self.used, self._folder, self._name, self._start = False, folder, name, start
 
     def get(self, first: int, count: int) -> Pictures | None:
-        """Return the largest kept batch that starts at `first` and has up to `count` pictures, or None."""
-        sizes = [int(path.stem.partition("-")[2]) for path in self.folder.glob(f"{first}-*.safetensors")]
+        """Return the largest kept batch that starts at `first` of the shard and has up to `count` pictures, or None."""
+        first += self._start
+        there = [name for name in self._folder.names(self._name) if name.startswith(f"{first}-")]
+        sizes = [int(name.removesuffix(".safetensors").partition("-")[2]) for name in there]
         for size in sorted((size for size in sizes if size <= count), reverse=True):
             try:
-                there = load((self.folder / f"{first}-{size}.safetensors").read_bytes())
-                stages = {key.removeprefix(_STAGE): value for key, value in there.items() if key.startswith(_STAGE)}
-                batch = Pictures(there["images"], there["degenerate"], size, stages)
+                kept = load(self._folder.read(f"{self._name}/{first}-{size}.safetensors"))
+                stages = {key.removeprefix(_STAGE): value for key, value in kept.items() if key.startswith(_STAGE)}
+                batch = Pictures(kept["images"], kept["degenerate"], size, stages)
             except (OSError, KeyError, SafetensorError):
                 continue
             self.used = True
@@ -195,14 +210,7 @@ class Batches:
         """Keep a batch. Raises HarnessError where it cannot be written."""
         stages = {_STAGE + name: values for name, values in made.stages.items()}
         content = save({"images": made.images.contiguous(), "degenerate": made.degenerate.contiguous()} | stages)
-        path = self.folder / f"{first}-{len(made.images)}.safetensors"
-        try:
-            files.write(path, content)
-        except HarnessError as error:
-            # Another worker has just finished the same case and removed its batches.
-            if not isinstance(error.__cause__, FileNotFoundError):
-                raise
-            files.write(path, content)
+        self._folder.write(f"{self._name}/{first + self._start}-{len(made.images)}.safetensors", content)
 
     def all(self, count: int) -> torch.Tensor | None:
         """Return all `count` pictures, uint8 `[count, 3, h, w]`, or None where a batch is missing."""

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from harness.generation.stages import joined as joined_stages
+
 
 @dataclass(frozen=True)
 class Composition:
@@ -65,6 +67,5 @@ def merged(parts: Sequence[Evidence]) -> Evidence:
         if composed
         else None,
         joined([part.pictures for part in parts]),
-        # The first captions are in the first part.
-        parts[0].stages,
+        joined_stages([part.stages for part in parts]),
     )

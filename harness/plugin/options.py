@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from harness.errors import HarnessError, unknown
-from harness.execution import EXECUTORS
+from harness.execution.executor import Cluster
 from harness.metrics import METRICS
 from harness.plugin import refusals, shard
 from harness.plugin.settings import Settings
@@ -31,6 +31,11 @@ def _path(text: str) -> Path:
     if not text.strip():
         raise argparse.ArgumentTypeError("the name is empty; give a file or folder")
     return Path(text)
+
+
+def _place(text: str) -> Path | str:
+    """Return a path, or the text where it is an address such as s3://bucket/folder."""
+    return text if "://" in text else _path(text)
 
 
 def _add(group: pytest.OptionGroup, name: str, **more: Any) -> None:
@@ -68,7 +73,14 @@ def declare(parser: pytest.Parser) -> None:
     add("--metrics", metavar="NAMES", help="more metrics to measure, joined by commas, such as ssim,psnr")
     add("--torch-device", default="auto", help="auto (default: a GPU where there is one), cpu, cuda, cuda:1, …")
     add("--batch-size", type=int, default=32, metavar="N", help="pictures generated at once (default 32)")
-    add("--executor", default="local", metavar="NAME", help="where cases run (default local: in this process)")
+    add(
+        "--executor", default="local", metavar="local|ray[://ADDRESS]",
+        help="where cases run: local (default): in this process; ray: in workers on this machine; ray://auto or "
+        "ray://HOST:PORT: on a Ray cluster",
+    )  # fmt: skip
+    add("--workers", type=int, metavar="N", help="workers of --executor ray (default: one per GPU, or per 4 CPUs)")
+    add("--threads-per-worker", type=int, metavar="T", help="CPU threads of a worker (default: 4, or fewer)")
+    add("--shard-captions", type=int, metavar="N", help="captions of a shard of --executor ray (default: chosen)")
     add("--shard", metavar="I/N", help="run the I-th of N parts of the cases; `prunegate merge` joins their --json")
     add("--weights", type=_path, metavar="DIR", help="scenes only: prune the pipeline that train-scenes wrote to DIR")
 
@@ -96,7 +108,11 @@ def declare(parser: pytest.Parser) -> None:
     add("--json", type=_path, metavar="FILE", help="write all results to FILE; `prunegate compare` reads it")
     add("--report", type=_path, metavar="DIR", help="folder for page and contact sheets (default prunegate-report)")
     add("--images", type=_path, metavar="DIR", help="keep every picture as a PNG under DIR")
-    add("--store", type=_path, metavar="DIR", help="keep finished work in DIR and reuse it: resumes an interrupted run")
+    add(
+        "--store", type=_place, metavar="DIR|ADDRESS",
+        help="keep finished work in a folder, or an fsspec address such as s3://bucket/folder, and reuse it: resumes "
+        "an interrupted run",
+    )  # fmt: skip
     add(
         "--baselines", type=_path, metavar="FILE",
         help="one baselines file for all targets (default: baselines.json for scenes, baselines.NAME.json for others)",
@@ -145,8 +161,7 @@ def _settings(option: argparse.Namespace, root: Path) -> Settings:
     refusals.check_numbers(option)
     refusals.check_own_pipelines(option, targets)
     refusals.check_outputs(option)
-    if option.executor not in EXECUTORS:
-        raise unknown("--executor", option.executor, EXECUTORS)
+    executor, address = refusals.executor(option)
     settings = Settings(
         targets=targets,
         candidates=_candidates(option.candidate or (), targets),
@@ -162,12 +177,13 @@ def _settings(option: argparse.Namespace, root: Path) -> Settings:
         steps=option.steps,
         metrics=_metrics(option.metrics),
         shard=None if option.shard is None else shard.parsed(option.shard),
-        executor=option.executor,
+        executor=executor,
+        cluster=Cluster(address, option.workers, option.threads_per_worker, option.shard_captions),
         device=option.torch_device,
         batch_size=option.batch_size,
         images=_absolute(option.images),
         report=_absolute(option.report) or root.absolute() / "prunegate-report",
-        store=_absolute(option.store),
+        store=option.store if isinstance(option.store, str) else _absolute(option.store),
         json=_absolute(option.json),
         benchmark_json=_absolute(getattr(option, "benchmark_json", None)),
         junit=_junit(option),

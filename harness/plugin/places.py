@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness import files
+from harness import files, folders
 from harness.errors import HarnessError
 from harness.plugin.settings import Settings
 
@@ -21,7 +21,8 @@ def check(settings: Settings, targets: Sequence[str]) -> None:
     """
     for option, folder in (("--report", settings.report), ("--images", settings.images), ("--store", settings.store)):
         if folder is not None:
-            files.check_folder(option, folder)
+            folders.check(option, folder)
+        if isinstance(folder, Path):
             _check_baselines(option, folder, settings, targets)
     written = {"--json": settings.json, "--benchmark-json": settings.benchmark_json}
     for option, file in written.items():

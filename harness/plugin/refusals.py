@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from harness.errors import HarnessError, unknown
+from harness.execution import EXECUTORS
 from harness.metrics import METRICS
 from harness.metrics.scorers import check_features, check_scorer
 from harness.plugin.settings import Settings
@@ -41,12 +42,40 @@ def check_numbers(option: argparse.Namespace) -> None:
     for attribute, least, why in (
         ("batch_size", 1, ""),
         ("steps", 1, ""),
+        ("workers", 1, ""),
+        ("threads_per_worker", 1, ""),
+        ("shard_captions", 1, ""),
         ("captions", 2, " for a standard error"),
         ("calibrate_noise", 2, " for a standard deviation"),
     ):
         value = getattr(option, attribute)
         if value is not None and value < least:
             raise HarnessError(f"{_name(attribute)} {value} is too small{why}; give {least} or more")
+
+
+def executor(option: argparse.Namespace) -> tuple[str, str]:
+    """Return the name of the executor, and the address of its cluster, "" for this machine.
+
+    Raises:
+        HarnessError: There is no such executor, or an option does not go with it.
+    """
+    name, has_address, address = option.executor.partition("://")
+    if name not in EXECUTORS:
+        raise unknown("--executor", name, EXECUTORS)
+    if name == "local":
+        for attribute in ("workers", "threads_per_worker", "shard_captions"):
+            if getattr(option, attribute) is not None and not getattr(option, "plan", False):
+                raise HarnessError(f"{_name(attribute)} applies to --executor ray only. Leave it out, or add that.")
+    if has_address and (name != "ray" or not address):
+        raise HarnessError(f"--executor {option.executor}: write ray, ray://auto or ray://HOST:PORT")
+    if name == "ray":
+        if getattr(option, "dist", "no") != "no" or bool(getattr(option, "numprocesses", None)):
+            raise HarnessError("--executor ray has workers of its own. Leave -n out, and give --workers.")
+        if option.changed:
+            raise HarnessError("--changed makes few pictures, so one process is enough. Leave --executor ray out.")
+        if option.calibrate_noise:
+            raise HarnessError("--calibrate-noise starts processes of its own. Leave --executor ray out.")
+    return name, address
 
 
 def check_own_pipelines(option: argparse.Namespace, targets: Sequence[TargetSpec]) -> None:

@@ -150,6 +150,7 @@ class Targets:
             settings.images is not None,
             settings.store,
             settings.candidates,
+            settings.cluster,
         )
         executor = create(settings.executor, setup, self._progress)
         try:

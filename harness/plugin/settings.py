@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.execution.executor import Cluster
 from harness.metrics import METRICS
 from harness.metrics.metric import Metric
 from harness.targets.spec import TargetSpec
@@ -50,6 +51,8 @@ class Settings:
     """The shard of the cases that runs, from 1, and the number of shards; None: all cases run."""
     executor: str
     """A name of `EXECUTORS`."""
+    cluster: Cluster
+    """How that executor shares cases out."""
     device: str
     """"auto", "cpu", "cuda", "cuda:1", …"""
     batch_size: int
@@ -58,8 +61,8 @@ class Settings:
     """The folder for every picture, None: only the first twelve of each case are kept."""
     report: Path
     """The folder for the page and the contact sheets."""
-    store: Path | None
-    """The folder of finished work, None: nothing is kept or looked up."""
+    store: Path | str | None
+    """The folder or address of finished work, None: nothing is kept or looked up."""
     json: Path | None
     """The file for all results, None: none is written."""
     benchmark_json: Path | None

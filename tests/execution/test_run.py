@@ -18,29 +18,12 @@ from harness.execution.outcome import Outcome
 from harness.execution.run import Caches, run
 from harness.facts import Stack
 from harness.record import REUSED
-from harness.targets import TARGETS
 from harness.targets.resolve import resolve
-from harness.workloads.user import user
 from harness.workloads.workload import Workload
-from tests.pipelines import save_clip_scorer, save_coco, seeded
+from tests.pipelines import save_coco, seeded
 
 DENSE = Case("tiny")
 HALF = Case("tiny", "unet", "magnitude", "all", (0.5,))
-
-
-@pytest.fixture
-def workload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Workload]:
-    """Return a function that makes a workload of a tiny pipeline: a number of the 80 captions, further options."""
-    monkeypatch.setitem(TARGETS, "tiny", "tests.pipelines:tiny")
-    save_coco(tmp_path / "captions.json", 40)
-    save_clip_scorer(tmp_path / "scorer")
-
-    def make(captions: int, target: str = "tiny", dtype: str | None = None, file: Path | None = None) -> Workload:
-        spec = resolve(target, dtype=dtype)
-        scorer = str(tmp_path / "scorer")
-        return user(spec, file or tmp_path / "captions.json", captions, scorer=scorer, steps=1)
-
-    return make
 
 
 def alone(case: Case, bench: Workbench, planned: tuple[Case, ...] = ()) -> Outcome:

@@ -14,6 +14,7 @@ from harness.execution.bench import Workbench
 from harness.execution.executor import Setup
 from harness.execution.run import Caches, run
 from harness.execution.store import Batches
+from harness.folders import LocalFolder
 from harness.generation.generate import generate, latents
 from harness.pruning.prune import prune
 from harness.surgery.masks import masked
@@ -111,20 +112,20 @@ def test_a_killed_run_repeats_the_batch_in_flight_alone(target: Target, captions
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        generate(target, seven, 2, killed, Batches(tmp_path / "key"))
+        generate(target, seven, 2, killed, Batches(LocalFolder(tmp_path), "key"))
     damaged = tmp_path / "key" / "2-2.safetensors"
     damaged.write_bytes(damaged.read_bytes()[:40])
     seen.clear()
-    kept = Batches(tmp_path / "key")
+    kept = Batches(LocalFolder(tmp_path), "key")
     again = generate(target, seven, 2, seen.append, kept)
     # The first of four batches was kept, the second damaged, the third in flight, the fourth never begun.
     assert {text.partition(" ")[0] for text in seen} == {"4/7", "6/7", "7/7"} and kept.used
     assert torch.equal(again.images, whole.images) and torch.equal(again.degenerate, whole.degenerate)
-    third = Batches(tmp_path / "key")
+    third = Batches(LocalFolder(tmp_path), "key")
     generate(target, seven, 2, quiet, third)
-    assert third.used and not Batches(tmp_path / "other").get(0, 2)
+    assert third.used and not Batches(LocalFolder(tmp_path), "other").get(0, 2)
     # With memory for other batches than before, the kept ones are taken all the same.
-    fourth = Batches(tmp_path / "key")
+    fourth = Batches(LocalFolder(tmp_path), "key")
     assert torch.equal(generate(target, seven, 5, quiet, fourth).images, whole.images) and fourth.used
     assert fourth.get(0, 1) is None
 

@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 import pytest
 import torch
 
+from harness.generation.stages import WATCHED
 from harness.metrics.evidence import Composition, Evidence, merged
 from tests.metrics.samples import evidence
 
@@ -15,7 +16,7 @@ def part(whole: Evidence, where: slice) -> Evidence:
     assert whole.composition is not None and whole.pictures is not None
     composition = Composition(whole.composition.right[where], whole.composition.wanted[where])
     tensors = {f.name: getattr(whole, f.name)[where] for f in fields(whole) if f.name not in ("composition", "stages")}
-    return Evidence(**tensors, composition=composition, stages={"picture": torch.tensor([float(where.start)])})
+    return Evidence(**tensors, composition=composition, stages={"picture": torch.arange(6.0)[where][:WATCHED]})
 
 
 @pytest.mark.parametrize("cut", range(1, 6))
@@ -26,8 +27,8 @@ def test_two_parts_merge_to_the_whole(cut: int) -> None:
     for field in fields(whole):
         if field.name not in ("composition", "stages"):
             assert torch.equal(getattr(both, field.name), getattr(whole, field.name)), field.name
-    # The captions that stages follow are in the first part.
-    assert both.stages["picture"].tolist() == [0.0]
+    # Stages follow the first captions of all.
+    assert both.stages["picture"].tolist() == [0.0, 1.0, 2.0, 3.0]
     assert torch.equal(both.composition.right, whole.composition.right)
     assert torch.equal(both.composition.wanted, whole.composition.wanted)
 

@@ -1,0 +1,182 @@
+"""Kills workers, nodes and the controlling process of `--executor ray` at random moments, and compares the results.
+
+    python tools/faults.py worker|node|driver [--runs 3] [--captions 16] [--seed 0]
+
+`worker`: SIGKILL to one of two workers. `node`: SIGKILL to one of two Ray nodes, with all its processes. `driver`:
+SIGKILL to pytest, which is started again with the same `--store`. All on this machine and on the model `scenes`. The
+results are compared with those of one process. Needs the extra `ray`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.case import Case
+from harness.cli.errors import guarded
+from harness.cli.parsers import count, of_tool
+
+if TYPE_CHECKING:
+    from harness.execution.ray_executor import RayExecutor
+    from harness.record import Record
+
+KINDS = ("worker", "node", "driver")
+CASES = [
+    Case("scenes"),
+    Case("scenes", "both", "magnitude", "all", (0.475, 0.35)),
+    Case("scenes", "unet", "random", "all", (0.10,)),
+    Case("scenes", "text_encoder", "wanda", "all", (0.70,)),
+    Case("scenes", "unet", "sparsegpt", "all", (0.60,)),
+]
+# Seconds that a case may take.
+PATIENCE = 300.0
+
+
+def one_process(captions: int) -> list[Record]:
+    """Return the records of one process with one thread."""
+    import torch
+
+    from harness.execution.executor import Setup
+    from harness.execution.local import LocalExecutor
+    from harness.workloads.scenes import scenes
+
+    torch.set_num_threads(1)
+    executor = LocalExecutor(Setup(scenes(captions), "cpu", 8), lambda _: None)
+    executor.plan(CASES)
+    return [executor.submit(case).result().record for case in CASES]
+
+
+@contextlib.contextmanager
+def two_nodes() -> Iterator[tuple[str, Callable[[], None]]]:
+    """Start two nodes of one CPU. Yield their address, and a function that kills the second one."""
+    from ray.cluster_utils import Cluster
+
+    from harness.execution.ray_pool import importable
+
+    own = {"num_cpus": 1, "include_dashboard": False, "node_ip_address": "127.0.0.1", "object_store_memory": 2 * 10**8}
+    with importable():
+        cluster = Cluster(initialize_head=True, head_node_args=own)
+        second = cluster.add_node(num_cpus=1, object_store_memory=2 * 10**8)
+    try:
+        yield cluster.address, lambda: cluster.remove_node(second, allow_graceful=False)
+    finally:
+        cluster.shutdown()
+
+
+def disturbed(
+    captions: int, address: str, after: float, kill: Callable[[RayExecutor, dict[int, int]], None]
+) -> tuple[list[Record], int]:
+    """Run the cases in shards of 8 captions with one kill. Return their records, and how many units ran again."""
+    from harness.execution.executor import Cluster, Setup
+    from harness.execution.ray_executor import RayExecutor
+    from harness.execution.ray_worker import Outside
+    from harness.workloads.scenes import scenes
+
+    cluster = Cluster(address, workers=2, threads=1, captions=8)
+    executor = RayExecutor(Setup(scenes(captions), "cpu", 8, cluster=cluster), lambda _: None)
+    sent: Counter[object] = Counter()
+    send = executor._sent
+
+    def counted(hired: Any, unit: Any) -> object:
+        sent[unit.name] += 1
+        return send(hired, unit)
+
+    vars(executor)["_sent"] = counted
+    try:
+        executor.plan(CASES)
+        told = {one.name: executor._pool.got(one.actor.software.remote(Outside.here())) for one in executor._idle}
+        timer = threading.Timer(after, kill, (executor, {name: software.pid for name, software in told.items()}))
+        futures = [executor.submit(case) for case in CASES]
+        timer.start()
+        records = [future.result(PATIENCE).record for future in futures]
+        timer.cancel()
+    finally:
+        executor.close()
+    return records, sum(sent.values()) - len(sent)
+
+
+def kill_worker(executor: RayExecutor, pids: dict[int, int]) -> None:
+    """Send SIGKILL to a worker that is at work."""
+    busy = [hired.name for hired, unit in list(executor._flying.values()) if unit is not None and hired.name in pids]
+    if busy:
+        os.kill(pids[busy[0]], signal.SIGKILL)
+
+
+def _resumed(captions: int, after: float) -> tuple[list[dict[str, Any]], int]:
+    """Run pytest, kill it, and run it again. Return the results, and how many cases were taken from the store."""
+    with tempfile.TemporaryDirectory() as place:
+        command = [sys.executable, "-m", "pytest", "benchmarks", "--tier=smoke", f"--captions={captions}"]
+        command += ["--executor=ray", "--workers=2", "--threads-per-worker=1", "--shard-captions=8", "--batch-size=8"]
+        command += [f"--store={place}/store", f"--report={place}/report", f"--json={place}/run.json", "-q", "-k"]
+        command += [" or ".join(case.id.removeprefix("scenes-") for case in CASES)]
+        first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        store = Path(place, "store")
+        while first.poll() is None and not store.exists():
+            time.sleep(0.1)
+        time.sleep(after)
+        first.kill()
+        first.wait()
+        kept = len(list(store.glob("*.json")))
+        subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
+        cases: list[dict[str, Any]] = json.loads(Path(place, "run.json").read_text())["cases"]
+        return [case["record"] for case in cases], kept
+
+
+def _largest(ours: Sequence[dict[str, Any]], theirs: Sequence[dict[str, Any]]) -> float:
+    """Return the largest difference of a figure. Raises ValueError where cases or counts of weights differ."""
+    if [(one["case"], one["components"]) for one in ours] != [(one["case"], one["components"]) for one in theirs]:
+        raise ValueError("other cases, another order or other counts")
+    pairs = zip(ours, theirs, strict=True)
+    return max(abs(a["quality"][m]["value"] - b["quality"][m]["value"]) for a, b in pairs for m in a["quality"])
+
+
+def show(options: argparse.Namespace) -> int:
+    """Print a row per run."""
+    from harness.results import plain
+
+    chance = random.Random(options.seed)
+    wanted: list[dict[str, Any]] = [plain(record) for record in one_process(options.captions)]
+    again = "cases kept" if options.kind == "driver" else "units that ran again"
+    print(f"| killed | after, s | {again} | largest difference of a figure | seconds |\n{'|---' * 5}|", flush=True)
+    for _ in range(options.runs):
+        start, after = time.perf_counter(), chance.uniform(0.5, options.longest)
+        if options.kind == "driver":
+            records, number = _resumed(options.captions, after)
+        elif options.kind == "node":
+            with two_nodes() as (address, kill):
+                made, number = disturbed(options.captions, address, after, lambda *_, kill=kill: kill())  # type: ignore[misc]
+            records = [plain(record) for record in made]
+        else:
+            made, number = disturbed(options.captions, "", after, kill_worker)
+            records = [plain(record) for record in made]
+        cells = (options.kind, f"{after:.1f}", number, f"{_largest(records, wanted):.4f}")
+        print(f"| {' | '.join(map(str, cells))} | {time.perf_counter() - start:.0f} |", flush=True)
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the table; return the exit code."""
+    parser = of_tool(__file__, __doc__)
+    parser.add_argument("kind", choices=KINDS, metavar="KIND", help=", ".join(KINDS))
+    parser.add_argument("--runs", type=count, default=3, metavar="N")
+    parser.add_argument("--captions", type=count, default=16, metavar="N")
+    parser.add_argument("--seed", type=int, default=0, metavar="N")
+    parser.add_argument("--longest", type=float, default=15.0, metavar="S", help="the latest moment of a kill")
+    return guarded(lambda: show(parser.parse_args(arguments)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
