@@ -171,8 +171,8 @@ def _with_pictures(
 ) -> tuple[Lost, str, str]:
     if dense is None:
         return lost, "", ""
-    pair = (album.picture(one.case.id, lost.index) for one in (dense, record))
-    return lost, *(sheets.add(picture) for picture in pair)
+    before, own = (sheets.add(album.picture(one.case.id, lost.index)) for one in (dense, record))
+    return lost, before, own
 
 
 def _data(results: Results, entries: Sequence[Entry], behind: Behind) -> dict[str, Any]:
@@ -218,7 +218,8 @@ def _level_number(record: Record) -> float:
 
 def _tally(results: Results) -> dict[str, tuple[int, bool]]:
     """Return verdict → how many cases have it, and whether they are red."""
-    words = Counter((one.verdict, one.red) for one in (*results.cases, *results.latencies) if one.verdict)
+    words = Counter((one.verdict, one.red) for one in results.cases if one.verdict)
+    words.update((one.verdict, one.red) for one in results.latencies)
     return {
         word: (count, red) for (word, red), count in sorted(words.items(), key=lambda item: (not item[0][1], item[0]))
     }
