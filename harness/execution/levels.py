@@ -6,6 +6,7 @@ Some methods prune all levels of a layer at once. The levels of planned cases ar
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 
@@ -25,6 +26,16 @@ from pruners.types import Pruned
 AHEAD = 6 * 10**9
 
 Key = tuple[str, str, str]
+
+
+@dataclass(frozen=True)
+class Solved:
+    """The pruned weights of a case, made in this process or in another."""
+
+    pruning: Pruning
+    """Component → layer → its pruned weight."""
+    seconds: float
+    """Wall time of pruning. Levels that are pruned together share it equally."""
 
 
 class Levels:

@@ -13,6 +13,7 @@ from torch import Tensor
 from harness.errors import HarnessError
 from harness.execution.bench import Workbench
 from harness.execution.outcome import Outcome
+from harness.execution.store import Store
 from harness.generation.stages import WATCHED, project
 from harness.metrics.composition import by_attribute
 from harness.metrics.evidence import Evidence, merged
@@ -44,17 +45,18 @@ class Part:
     """The case's row, where an earlier run made the pictures."""
 
 
-def outcome(parts: Sequence[Part], bench: Workbench, dense: Evidence | None) -> Outcome:
-    """Return the outcome of a case.
+def outcome(parts: Sequence[Part], bench: Workbench, dense: Outcome | None, store: Store | None = None) -> Outcome:
+    """Return the outcome of a case, and keep it in the store.
 
     Args:
         parts: All its parts, in any order, or one part that has all captions.
         bench: The loaded workload.
-        dense: The evidence of the dense case. None for the dense case itself, which is compared with its own pictures
-            in smaller batches (the null arm).
+        dense: The outcome of the dense case. None for the dense case itself, which is compared with its own pictures in
+            smaller batches (the null arm).
+        store: Finished work; None: the outcome is not kept.
 
     Raises:
-        HarnessError: The parts had other pruned weights, or a figure cannot be computed.
+        HarnessError: The parts had other pruned weights, a figure cannot be computed, or the store cannot be written.
     """
     start = time.perf_counter()
     whole = [part for part in parts if len(part.evidence) == len(bench.texts)]
@@ -65,7 +67,8 @@ def outcome(parts: Sequence[Part], bench: Workbench, dense: Evidence | None) -> 
             f"{record.case.id}: its shards were made with different pruned weights; run it on machines of one kind"
         )
     evidence = merged([part.evidence for part in used])
-    compared = merged([part.null for part in used if part.null is not None]) if dense is None else dense
+    null = [part.null for part in used if part.null is not None]
+    compared = merged(null) if dense is None else dense.evidence
     sample = Sample(evidence, compared, bench.reference, bench.texts, bench.workload.groups, str(bench.device))
     values = {metric.name: metric.compute(sample) for metric in bench.metrics}
     cost = _cost([part.record.cost for part in used])
@@ -82,7 +85,10 @@ def outcome(parts: Sequence[Part], bench: Workbench, dense: Evidence | None) -> 
     )
     pictures = [part.pictures for part in used if part.pictures is not None]
     row = used[0].row or row_of(torch.cat([part.shown for part in used]))
-    return Outcome(record, evidence, row, torch.cat(pictures) if pictures else None)
+    made = Outcome(record, evidence, row, torch.cat(pictures) if pictures else None)
+    if store is not None:
+        store.shelf(record.case).finish(made, record.trace.weights)
+    return made
 
 
 def _cost(costs: Sequence[Cost]) -> Cost:

@@ -16,9 +16,10 @@ from harness.execution import sources
 from harness.execution.arrays import packed, unpacked
 from harness.execution.bench import Workbench
 from harness.execution.executor import Setup
+from harness.execution.levels import Solved
 from harness.execution.outcome import Outcome
-from harness.execution.parts import Part
-from harness.execution.run import Caches, Solved, measured, part, solve
+from harness.execution.parts import Part, outcome
+from harness.execution.run import Caches, part, solve
 from harness.facts import Stack, WorkloadFacts
 from harness.metrics import METRICS
 from harness.metrics.metric import Metric
@@ -171,7 +172,7 @@ class Worker:
         Raises:
             HarnessError: A figure cannot be computed, or the store cannot be written.
         """
-        return measured(parts, self._bench, dense, self._caches, _quiet)
+        return outcome(parts, self._bench, dense, self._caches.store)
 
     def _keep(self, calibrations: Sequence[Calibration]) -> None:
         for calibration in calibrations:

@@ -13,7 +13,7 @@ from harness.case import Case
 from harness.cost.memory import Memory
 from harness.errors import HarnessError
 from harness.execution.bench import Workbench
-from harness.execution.levels import Levels, on_device
+from harness.execution.levels import Levels, Solved, on_device
 from harness.execution.outcome import Outcome
 from harness.execution.parts import Part, outcome, shortened
 from harness.execution.pictures import make, prompts_of
@@ -53,16 +53,6 @@ class Caches:
         folder = bench.setup.store
         store = Store(folder, bench) if folder else None
         return Caches(Calibrations(bench, planned), Levels(bench, planned), store, Memory())
-
-
-@dataclass(frozen=True)
-class Solved:
-    """The pruned weights of a case, made in this process or in another."""
-
-    pruning: Pruning
-    """Component → layer → its pruned weight."""
-    seconds: float
-    """Wall time of pruning. Levels that are pruned together share it equally."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +175,10 @@ def run(
         HarnessError: The case cannot run; the message says why and what to do.
     """
     made = part(case, bench, caches, progress, known, null=dense is None)
-    return made if isinstance(made, Outcome) else measured([made], bench, dense, caches, progress)
+    if isinstance(made, Outcome):
+        return made
+    progress("measuring")
+    return outcome([made], bench, dense, caches.store)
 
 
 def part(
@@ -244,16 +237,6 @@ def part(
     shown = pictures.images[: max(0, ACROSS - shard.first)].clone()
     kept = pictures.images if bench.setup.keeps_pictures else None
     return Part(replace(record, cost=cost), shard.first, evidence, shown, kept, arm)
-
-
-def measured(
-    parts: Sequence[Part], bench: Workbench, dense: Outcome | None, caches: Caches, progress: Progress
-) -> Outcome:
-    """Return the outcome of a case from all its parts, and keep it in the store. Arguments and errors as for `run`."""
-    progress("measuring")
-    made = outcome(parts, bench, None if dense is None else dense.evidence)
-    if caches.store:
-        caches.store.shelf(made.record.case).finish(made, made.record.trace.weights)
 
 
 def _reused() -> Cost:

@@ -12,9 +12,10 @@ from harness.case import Case
 from harness.errors import HarnessError
 from harness.execution.bench import Workbench
 from harness.execution.executor import Setup
+from harness.execution.levels import Solved
 from harness.execution.outcome import Outcome
 from harness.execution.parts import Part, outcome
-from harness.execution.run import Caches, Solved, measured, part, run, solve
+from harness.execution.run import Caches, part, run, solve
 from harness.record import REUSED
 from harness.workloads.workload import Workload
 
@@ -37,7 +38,7 @@ def in_shards(
     spans = [(first, min(first + size, len(bench.texts))) for first in range(0, len(bench.texts), size)]
     made = [part(case, bench, caches, quiet, "", span, solved, case.is_dense) for span in reversed(spans)]
     assert all(isinstance(one, Part) for one in made)
-    return measured([one for one in made if isinstance(one, Part)], bench, dense, caches, quiet)
+    return outcome([one for one in made if isinstance(one, Part)], bench, dense, caches.store)
 
 
 def same(ours: Outcome, theirs: Outcome) -> None:
@@ -78,7 +79,7 @@ def test_shards_with_other_weights_are_refused(workload: Callable[..., Workload]
     with pytest.raises(
         HarnessError, match=r"tiny-unet-magnitude-all-0\.50: its shards were made with different pruned"
     ):
-        outcome(parts, bench, made[0].evidence)
+        outcome(parts, bench, None)
 
 
 def test_shards_of_an_interrupted_run_resume_in_another_size(
