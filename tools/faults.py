@@ -1,6 +1,6 @@
 """Kills workers, nodes and the controlling process of `--executor ray` at random moments, and compares the results.
 
-    python tools/faults.py worker|node|driver [--runs 3] [--captions 16] [--seed 0]
+    python tools/faults.py worker|node|driver [--runs 3] [--captions 8] [--seed 0]
 
 `worker`: SIGKILL to one of two workers. `node`: SIGKILL to one of two Ray nodes, with all its processes. `driver`:
 SIGKILL to pytest, which is started again with the same `--store`. All on this machine and on the model `scenes`. The
@@ -39,7 +39,6 @@ CASES = [
     Case("scenes", "both", "magnitude", "all", (0.475, 0.35)),
     Case("scenes", "unet", "random", "all", (0.10,)),
     Case("scenes", "text_encoder", "wanda", "all", (0.70,)),
-    Case("scenes", "unet", "sparsegpt", "all", (0.60,)),
 ]
 # Seconds that a case may take.
 PATIENCE = 300.0
@@ -54,7 +53,7 @@ def one_process(captions: int) -> list[Record]:
     from harness.workloads.scenes import scenes
 
     torch.set_num_threads(1)
-    executor = LocalExecutor(Setup(scenes(captions), "cpu", 8), lambda _: None)
+    executor = LocalExecutor(Setup(scenes(captions), "cpu", 4), lambda _: None)
     executor.plan(CASES)
     return [executor.submit(case).result().record for case in CASES]
 
@@ -62,14 +61,16 @@ def one_process(captions: int) -> list[Record]:
 @contextlib.contextmanager
 def two_nodes() -> Iterator[tuple[str, Callable[[], None]]]:
     """Start two nodes of one CPU. Yield their address, and a function that kills the second one."""
+    # Ray then keeps to the loopback address. It reads this when it is imported.
+    os.environ |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
     from ray.cluster_utils import Cluster
 
     from harness.execution.ray_pool import importable
 
-    own = {"num_cpus": 1, "include_dashboard": False, "node_ip_address": "127.0.0.1", "object_store_memory": 2 * 10**8}
+    own: dict[str, Any] = {"num_cpus": 1, "node_ip_address": "127.0.0.1", "object_store_memory": 2 * 10**8}
     with importable():
-        cluster = Cluster(initialize_head=True, head_node_args=own)
-        second = cluster.add_node(num_cpus=1, object_store_memory=2 * 10**8)
+        cluster = Cluster(initialize_head=True, head_node_args={**own, "include_dashboard": False})
+        second = cluster.add_node(**own)
     try:
         yield cluster.address, lambda: cluster.remove_node(second, allow_graceful=False)
     finally:
@@ -79,14 +80,14 @@ def two_nodes() -> Iterator[tuple[str, Callable[[], None]]]:
 def disturbed(
     captions: int, address: str, after: float, kill: Callable[[RayExecutor, dict[int, int]], None]
 ) -> tuple[list[Record], int]:
-    """Run the cases in shards of 8 captions with one kill. Return their records, and how many units ran again."""
+    """Run the cases in two shards each with one kill. Return their records, and how many units ran again."""
     from harness.execution.executor import Cluster, Setup
     from harness.execution.ray_executor import RayExecutor
     from harness.execution.ray_worker import Outside
     from harness.workloads.scenes import scenes
 
-    cluster = Cluster(address, workers=2, threads=1, captions=8)
-    executor = RayExecutor(Setup(scenes(captions), "cpu", 8, cluster=cluster), lambda _: None)
+    cluster = Cluster(address, workers=2, threads=1, captions=captions // 2)
+    executor = RayExecutor(Setup(scenes(captions), "cpu", 4, cluster=cluster), lambda _: None)
     sent: Counter[object] = Counter()
     send = executor._sent
 
@@ -119,7 +120,8 @@ def _resumed(captions: int, after: float) -> tuple[list[dict[str, Any]], int]:
     """Run pytest, kill it, and run it again. Return the results, and how many cases were taken from the store."""
     with tempfile.TemporaryDirectory() as place:
         command = [sys.executable, "-m", "pytest", "benchmarks", "--tier=smoke", f"--captions={captions}"]
-        command += ["--executor=ray", "--workers=2", "--threads-per-worker=1", "--shard-captions=8", "--batch-size=8"]
+        command += ["--executor=ray", "--workers=2", "--threads-per-worker=1", "--batch-size=4"]
+        command += [f"--shard-captions={captions // 2}"]
         command += [f"--store={place}/store", f"--report={place}/report", f"--json={place}/run.json", "-q", "-k"]
         command += [" or ".join(case.id.removeprefix("scenes-") for case in CASES)]
         first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -172,7 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = of_tool(__file__, __doc__)
     parser.add_argument("kind", choices=KINDS, metavar="KIND", help=", ".join(KINDS))
     parser.add_argument("--runs", type=count, default=3, metavar="N")
-    parser.add_argument("--captions", type=count, default=16, metavar="N")
+    parser.add_argument("--captions", type=count, default=8, metavar="N")
     parser.add_argument("--seed", type=int, default=0, metavar="N")
     parser.add_argument("--longest", type=float, default=15.0, metavar="S", help="the latest moment of a kill")
     return guarded(lambda: show(parser.parse_args(arguments)))
