@@ -78,9 +78,11 @@ def declare(parser: pytest.Parser) -> None:
         help="where cases run: local (default): in this process; ray: in workers on this machine; ray://auto or "
         "ray://HOST:PORT: on a Ray cluster",
     )  # fmt: skip
-    add("--workers", type=int, metavar="N", help="workers of --executor ray (default: one per GPU, or per 4 CPUs)")
+    add("--workers", type=int, metavar="N", help="workers of --executor ray, or of --plan")
     add("--threads-per-worker", type=int, metavar="T", help="CPU threads of a worker (default: 4, or fewer)")
     add("--shard-captions", type=int, metavar="N", help="captions of a shard of --executor ray (default: chosen)")
+    add("--plan", action="store_true", help="print what the run would make and cost, and run nothing")
+    add("--rate", type=float, metavar="X", help="with --plan: the TFLOP/s that a worker reaches")
     add("--shard", metavar="I/N", help="run the I-th of N parts of the cases; `prunegate merge` joins their --json")
     add("--weights", type=_path, metavar="DIR", help="scenes only: prune the pipeline that train-scenes wrote to DIR")
 
@@ -161,6 +163,7 @@ def _settings(option: argparse.Namespace, root: Path) -> Settings:
     refusals.check_numbers(option)
     refusals.check_own_pipelines(option, targets)
     refusals.check_outputs(option)
+    refusals.check_plan(option)
     executor, address = refusals.executor(option)
     settings = Settings(
         targets=targets,
@@ -176,6 +179,8 @@ def _settings(option: argparse.Namespace, root: Path) -> Settings:
         protocol=option.protocol or "pr",
         steps=option.steps,
         metrics=_metrics(option.metrics),
+        plan=option.plan,
+        rate=option.rate,
         shard=None if option.shard is None else shard.parsed(option.shard),
         executor=executor,
         cluster=Cluster(address, option.workers, option.threads_per_worker, option.shard_captions),

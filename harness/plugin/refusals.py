@@ -64,7 +64,7 @@ def executor(option: argparse.Namespace) -> tuple[str, str]:
         raise unknown("--executor", name, EXECUTORS)
     if name == "local":
         for attribute in ("workers", "threads_per_worker", "shard_captions"):
-            if getattr(option, attribute) is not None and not getattr(option, "plan", False):
+            if getattr(option, attribute) is not None and not option.plan:
                 raise HarnessError(f"{_name(attribute)} applies to --executor ray only. Leave it out, or add that.")
     if has_address and (name != "ray" or not address):
         raise HarnessError(f"--executor {option.executor}: write ray, ray://auto or ray://HOST:PORT")
@@ -146,6 +146,23 @@ def check_outputs(option: argparse.Namespace) -> None:
             "--benchmark-json stays empty with -n, because pytest-benchmark switches itself off; "
             f"use --json {option.benchmark_json}"
         )
+
+
+def check_plan(option: argparse.Namespace) -> None:
+    """Raise HarnessError where options of the plan are given without it, or options that need a run with it."""
+    if option.rate is not None and not option.plan:
+        raise HarnessError("--rate needs --plan; give --plan too, or leave --rate out")
+    if option.rate is not None and not 0 < option.rate < float("inf"):
+        raise HarnessError(f"--rate {option.rate:g} is no rate; give a number above 0, in TFLOP/s")
+    several = getattr(option, "dist", "no") != "no" or bool(getattr(option, "numprocesses", None))
+    for name, given in (
+        ("-n", several),
+        ("--update-baselines", option.update_baselines),
+        ("--calibrate-noise", option.calibrate_noise),
+        ("--json", option.json),
+    ):
+        if option.plan and given:
+            raise HarnessError(f"--plan runs no case, and {name} needs a run. Leave one out.")
 
 
 def check_metrics(settings: Settings) -> None:

@@ -11,7 +11,7 @@ import pytest
 from harness.case import LAYERS, Case
 from harness.components import SELECTIONS
 from harness.errors import HarnessError
-from harness.plugin import closing, commands, places, summary
+from harness.plugin import closing, commands, places, plan, summary
 from harness.plugin.gate import Gate
 from harness.plugin.results import UNUSABLE, Collected, speaks
 from harness.plugin.running import Targets
@@ -102,7 +102,8 @@ class Session:
     def _introduction(self) -> list[str]:
         """Return the explanation of the lines of cases, once."""
         option = self._config.option
-        if self._introduced or option.collectonly or getattr(option, "verbose", -1) < 0 or self.settings.calibrate:
+        runs = not (option.collectonly or self.settings.calibrate or self.settings.plan)
+        if self._introduced or not runs or getattr(option, "verbose", -1) < 0:
             return []
         self._introduced = True
         return introduction(self.settings.headlines)
@@ -137,6 +138,9 @@ class Session:
         """Remember that the run reached its tests. With `--calibrate-noise` they run in processes of their own."""
         if self._config.option.collectonly or self._is_worker:
             return None
+        if self.settings.plan:
+            plan.show(self.settings, [_case(item) for item in session.items if _measures(item)], self._terminal.line)
+            return True
         if not (self.settings.calibrate and session.items):
             self._ran = True
             return None

@@ -47,6 +47,10 @@ class Settings:
     """Denoising steps of those targets in place of the protocol's."""
     metrics: tuple[str, ...]
     """Names of `METRICS` to measure besides the default ones."""
+    plan: bool
+    """Whether the run's cost is printed, and no case runs."""
+    rate: float | None
+    """For the plan: the 10¹² operations per second that a worker reaches; None: small targets are timed."""
     shard: tuple[int, int] | None
     """The shard of the cases that runs, from 1, and the number of shards; None: all cases run."""
     executor: str

@@ -12,6 +12,9 @@ from harness.surgery.layers import matrix, prunable
 
 # Every component's layers are split into this many groups of neighbours.
 GROUPS = 8
+# Weights are summed in parts that fit into a processor's cache, as columns: a tenth of the time of one sum. Both are
+# even, so that signs go on alternating.
+PART, WIDTH = 2**18, 64
 
 
 def fingerprint(components: Mapping[str, nn.Module]) -> list[float]:
@@ -35,7 +38,12 @@ def fingerprint(components: Mapping[str, nn.Module]) -> list[float]:
 
 def _numbers(weights: list[Tensor]) -> list[float]:
     count = sum(weight.numel() for weight in weights)
-    squares = sum(torch.linalg.vector_norm(weight, dtype=torch.float64).item() ** 2 for weight in weights)
-    flat = [weight.reshape(-1) for weight in weights]
-    signed = sum((w[0::2].sum(dtype=torch.float64) - w[1::2].sum(dtype=torch.float64)).item() for w in flat)
-    return [math.sqrt(squares / count), signed / math.sqrt(count)]
+    squares, columns = [], []
+    for weight in weights:
+        for part in weight.reshape(-1).split(PART):
+            precise = part.double()
+            squares.append(precise.dot(precise))
+            columns.append(nn.functional.pad(precise, (0, -len(part) % WIDTH)).view(-1, WIDTH).sum(0))
+    summed = torch.stack(columns).sum(0)
+    signed = (summed[0::2].sum() - summed[1::2].sum()).item()
+    return [math.sqrt(torch.stack(squares).sum().item() / count), signed / math.sqrt(count)]

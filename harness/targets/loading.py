@@ -48,7 +48,7 @@ def pipeline(folder: Path, dtype: torch.dtype, variant: str | None) -> Any:
         taken = inspect.signature(getattr(diffusers, class_name).__init__).parameters
         networks = {
             name: component(network, folder / name, layout.loaded_of(folder / name, variant), dtype, folder / name)
-            for name, network in _networks(folder).items()
+            for name, network in networks_of(folder).items()
             if name in taken
         }
         with _silent():
@@ -77,7 +77,7 @@ def pipeline(folder: Path, dtype: torch.dtype, variant: str | None) -> Any:
     return loaded
 
 
-def _networks(folder: Path) -> dict[str, Any]:
+def networks_of(folder: Path) -> dict[str, Any]:
     """Return the parts of a pipeline that are networks: name → class."""
     import diffusers
     import transformers
@@ -133,8 +133,6 @@ def component(kind: Any, place: Path, files: Sequence[Path], dtype: torch.dtype,
 
 def _check_size(kind: Any, place: Path, files: Sequence[Path], what: object) -> None:
     """Raise HarnessError where a configuration describes a far larger network than the files hold."""
-    import diffusers
-
     stored = [tensor for path in files for tensor in headers.read(path).values()]
     config = layout.content_of(place / "config.json")
     depth = max(_depths(config), default=0)
@@ -144,17 +142,27 @@ def _check_size(kind: Any, place: Path, files: Sequence[Path], what: object) -> 
             f"{what} does not fit its configuration: config.json describes {depth} layers, and the files hold "
             f"{len(stored)} tensors; save or download it again"
         )
-    with torch.device("meta"), _silent():
-        if issubclass(kind, diffusers.ModelMixin):
-            network = kind.from_config(kind.load_config(place, local_files_only=True))
-        else:
-            network = kind(kind.config_class.from_pretrained(place, local_files_only=True))
-    described, held = sum(p.numel() for p in network.parameters()), sum(tensor.count for tensor in stored)
-    if described > max(ROOM * held, SMALL):
+    size, held = sum(p.numel() for p in described(kind, place).parameters()), sum(tensor.count for tensor in stored)
+    if size > max(ROOM * held, SMALL):
         raise HarnessError(
-            f"{what} does not fit its configuration: config.json describes {described:,} parameters, and the files "
+            f"{what} does not fit its configuration: config.json describes {size:,} parameters, and the files "
             f"hold {held:,}; save or download it again"
         )
+
+
+def described(kind: Any, place: Path) -> Any:
+    """Return the network that a configuration describes, on torch's meta device: it has shapes and no values.
+
+    Args:
+        kind: The network's class.
+        place: The network's folder.
+    """
+    import diffusers
+
+    with torch.device("meta"), _silent():
+        if issubclass(kind, diffusers.ModelMixin):
+            return kind.from_config(kind.load_config(place, local_files_only=True))
+        return kind(kind.config_class.from_pretrained(place, local_files_only=True))
 
 
 def _depths(config: Mapping[str, Any], inside: bool = False) -> Iterator[int]:
