@@ -127,7 +127,7 @@ def _seconds(settings: Settings, each: float, weights: int, timed: Callable[...,
 
 
 def total_time(settings: Settings, cases: Sequence[Case], captions: int, took: float | None) -> str:
-    """Return how long the run takes, in words: the longest share, where whole cases are dealt out to the workers.
+    """Return how long the run takes, in words. Ray divides cases among workers; `--shard` deals whole cases out.
 
     Args:
         settings: The run's settings.
@@ -144,5 +144,6 @@ def total_time(settings: Settings, cases: Sequence[Case], captions: int, took: f
     for worker, unit in zip(dealt(units, workers), units, strict=True):
         sums[worker] += unit
     how = f"at {settings.rate:g} TFLOP/s each" if settings.rate is not None else f"{took:.3g} s a picture, timed now"
-    said = f"{duration(max(sums) * captions * took)} with {workers} worker{'s' * (workers > 1)}, {how}"
+    longest = sum(units) / workers if settings.executor == "ray" else max(sums)
+    said = f"{duration(longest * captions * took)} with {workers} worker{'s' * (workers > 1)}, {how}"
     return said + "; the dense pictures are made twice. Pruning and scoring come on top"

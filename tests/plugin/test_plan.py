@@ -56,11 +56,13 @@ def test_the_studys_grid_takes_134_million_tflop(tmp_path: Path, monkeypatch: py
     assert said[-1].startswith("  time: 376 hours with 1 worker, at 100 TFLOP/s each")
 
 
-def test_a_case_is_not_divided_among_workers() -> None:
-    settings: Any = SimpleNamespace(cluster=Cluster(workers=64), rate=100.0)
+def test_a_case_is_divided_among_workers_of_ray_alone() -> None:
+    settings: Any = SimpleNamespace(executor="local", cluster=Cluster(workers=64), rate=100.0)
     for count, longest in ((63, "4.61 hours"), (64, "4.61 hours"), (189, "6.92 hours")):
         cases = [Case("sd2", "unet", "magnitude", "all", (0.001 * i,)) for i in range(1, count + 1)]
         assert plan.total_time(settings, cases, 10_000, 0.8303).startswith(f"{longest} with 64 workers, at 100 TFLOP/s")
+    settings.executor = "ray"
+    assert plan.total_time(settings, cases[:62], 10_000, 0.8303).startswith("2.31 hours with 64 workers")
 
 
 def test_the_time_of_a_small_target_is_that_of_a_run() -> None:
