@@ -6,26 +6,25 @@ module imports nothing that only decides which weights are pruned.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from harness.execution.bench import Workbench
 from harness.generation.generate import Kept, Pictures, generate
 from harness.generation.prompts import Prompts
-from harness.surgery.masks import Pruning
 from harness.targets.target import Target
 
 
-def prompts_of(bench: Workbench, target: Target, pruning: Pruning) -> Prompts:
+def prompts_of(bench: Workbench, target: Target, pruned: Collection[str]) -> Prompts:
     """Return the encoded captions for a pipeline as it is now.
 
     Args:
         bench: The loaded workload.
         target: Its target, dense or pruned, or a candidate in the target's place.
-        pruning: The pruned weights in the target; empty where it is dense, and for a candidate. If a text encoder is
+        pruned: The names of its pruned components; empty where it is dense, and for a candidate. If a text encoder is
             pruned or a candidate's, captions are encoded for this case. All other cases share captions that the dense
             text encoders have encoded.
     """
-    dense_texts = target is bench.target and not any(name.startswith("text_encoder") for name in pruning)
+    dense_texts = target is bench.target and not any(name.startswith("text_encoder") for name in pruned)
     return bench.prompts if dense_texts else Prompts(target)
 
 

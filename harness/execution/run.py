@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 
@@ -28,7 +29,7 @@ from harness.pruning.prune import rounding
 from harness.record import REUSED, SPARED, Cost, Counts, Record, Trace
 from harness.surgery.census import census, changed, surviving
 from harness.surgery.fingerprint import fingerprint
-from harness.surgery.masks import Pruning, keep_digest, masked, sketch, weights_digest
+from harness.surgery.masks import keep_digest, masked, sketch, weights_digest
 from harness.targets.target import Target
 
 Progress = Callable[[str], None]
@@ -71,8 +72,8 @@ class Facts:
     """The keep masks and the weights, as in `Record`; no stage after "weights"."""
     target: Target
     """The pipeline that makes the pictures: the target with the pruned weights in it, or the candidate."""
-    pruning: Pruning
-    """The pruned weights in the target; empty where it is dense, and for a candidate."""
+    pruned: tuple[str, ...]
+    """The components of the target that are pruned; empty where it is dense, and for a candidate."""
     changed: dict[str, int]
     """As in `Record`."""
     seconds: float
@@ -115,7 +116,7 @@ def _given(case: Case, bench: Workbench) -> Facts:
     # The digest of a candidate covers its configurations too, and everything else that makes its pictures.
     trace = Trace("", target.digest, {"weights": fingerprint(target.components)})
     seconds = time.perf_counter() - start
-    return Facts(case, bench.stack, surviving(target.components), counts, trace, target, {}, changes, seconds)
+    return Facts(case, bench.stack, surviving(target.components), counts, trace, target, (), changes, seconds)
 
 
 def solve(case: Case, bench: Workbench, caches: Caches, progress: Progress) -> Solved:
@@ -146,6 +147,7 @@ def pruned(
     sketched = sketch(pruning) if pruning else ""
     # Masks of methods without data are equal on every machine. Masks from data change with the rounding of sums.
     keep = sketched if case.needs else keep_digest(pruning)
+    progress("checking the pruned weights")
     with masked(bench.target.components, pruning) as switch:
         counts = census(bench.target.components, case.counted, bench.target.family.kinds, case.given_back)
         missed = rounding(bench.target, case)
@@ -154,7 +156,12 @@ def pruned(
         trace = Trace(sketched, weights_digest(pruning, case.window), stages)
         steps = bench.target.protocol.num_inference_steps
         before_step = switch.in_half(case.window, steps) if case.window else None
-        yield Facts(case, bench.stack, keep, components, trace, bench.target, pruning, {}, seconds, before_step)
+        names = tuple(pruning)
+        if not case.window:
+            # The model holds the weights now. A second copy takes as much memory as the component.
+            switch.release()
+            del pruning, solved
+        yield Facts(case, bench.stack, keep, components, trace, bench.target, names, {}, seconds, before_step)
 
 
 def run(
@@ -219,7 +226,7 @@ def part(
         if facts.trace.weights == known:
             return Outcome(_record(case, bench, facts, SPARED), of_no_picture(), b"")
         seen = shelf.seen(facts.trace.weights) if shelf and not bench.setup.keeps_pictures else None
-        prompts = prompts_of(bench, facts.target, facts.pruning)
+        prompts = prompts_of(bench, facts.target, facts.pruned)
         pictures, cost = (None, _reused()) if seen else _generate(shard, facts, prompts, shelf, progress)
     record = _record(case, bench, facts, REUSED)
     if pictures is None:
@@ -233,7 +240,9 @@ def part(
         cost = replace(cost, seconds=time.perf_counter() - start)
         if not cost.note:
             progress("measuring memory")
-            cost = replace(cost, tensor_megabytes=_memory(shard, facts.target, pictures, prompts, caches.memory))
+            again = partial(make, prompts=prompts, batch_size=pictures.batch_size, progress=progress)
+            megabytes = caches.memory.of(facts.target, shard.texts, pictures, prompts, again)
+            cost = replace(cost, tensor_megabytes=megabytes)
     shown = pictures.images[: max(0, ACROSS - shard.first)].clone()
     kept = pictures.images if bench.setup.keeps_pictures else None
     return Part(replace(record, cost=cost), shard.first, evidence, shown, kept, arm)
@@ -265,15 +274,6 @@ def _generate(
     apart = count < every and (count < asked or bench.device.type == "cpu")
     note = f"memory not measured: shards of {count} captions" if apart else ""
     return pictures, Cost(None, facts.seconds, seconds, None, note)
-
-
-def _memory(bench: Workbench, target: Target, pictures: Pictures, prompts: Prompts, memory: Memory) -> float | None:
-    """Return the peak of the tensors that a generation held. It is measured apart, because counting takes time."""
-
-    def again(quick: Target, captions: Sequence[str]) -> Pictures:
-        return make(quick, captions, prompts, pictures.batch_size, lambda _: None)
-
-    return memory.of(target, bench.texts, pictures, prompts, again)
 
 
 def _null_arm(bench: Workbench, shelf: Shelf | None, progress: Progress) -> Evidence:

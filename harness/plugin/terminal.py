@@ -10,7 +10,7 @@ from contextlib import contextmanager, nullcontext
 import pytest
 
 # Where the output is no terminal, progress is a line of its own, and at most one in so many seconds.
-EVERY = 30.0
+EVERY = 20.0
 
 
 class Terminal:

@@ -42,6 +42,10 @@ class Switch:
                 weight.copy_(kept)
         self._is_pruned = on
 
+    def release(self) -> None:
+        """Forget the pruned weights, which stay in the model until the body ends. They cannot be put in again."""
+        self._pruning = {}
+
     def in_half(self, half: str, steps: int) -> Callable[[int], None]:
         """Return a function that takes the number of the coming denoising step, from 0, and puts its weights in.
 
@@ -66,17 +70,12 @@ def masked(components: Mapping[str, nn.Module], pruning: Pruning) -> Iterator[Sw
     Raises:
         HarnessError: The model does not hold the pruned weights, or a restored weight is not the dense one.
     """
-    dense: list[tuple[str, Tensor, Tensor]] = []
-    for component, by_layer in pruning.items():
-        layers = dict(components[component].named_modules())
-        for name in by_layer:
-            weight = weight_of(layers[name])
-            # Copy all weights before any is changed: two of them may share memory.
-            dense.append((f"{component}.{name}", weight, weight.detach().clone()))
+    dense = _copies(components, pruning)
     switch = Switch(pruning, dense)
     try:
         switch.pruned(True)
         verify(components, pruning)
+        del pruning
         yield switch
     finally:
         with torch.no_grad():
@@ -85,6 +84,18 @@ def masked(components: Mapping[str, nn.Module], pruning: Pruning) -> Iterator[Sw
         for name, weight, kept in dense:
             if not torch.equal(weight, kept):
                 raise HarnessError(f"{name} was not restored to its dense weight; end this process and run again")
+
+
+def _copies(components: Mapping[str, nn.Module], pruning: Pruning) -> list[tuple[str, Tensor, Tensor]]:
+    """Return name, parameter and a copy of the dense values of every weight that is pruned."""
+    dense: list[tuple[str, Tensor, Tensor]] = []
+    for component, by_layer in pruning.items():
+        layers = dict(components[component].named_modules())
+        for name in by_layer:
+            weight = weight_of(layers[name])
+            # Copy all weights before any is changed: two of them may share memory.
+            dense.append((f"{component}.{name}", weight, weight.detach().clone()))
+    return dense
 
 
 def _weights(pruning: Pruning) -> Iterator[Pruned]:

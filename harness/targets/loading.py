@@ -51,7 +51,7 @@ def pipeline(folder: Path, dtype: torch.dtype, variant: str | None) -> Any:
             for name, network in networks_of(folder).items()
             if name in taken
         }
-        with _silent():
+        with silent():
             loaded = diffusers.DiffusionPipeline.from_pretrained(
                 folder,
                 dtype=dtype,
@@ -117,7 +117,7 @@ def component(kind: Any, place: Path, files: Sequence[Path], dtype: torch.dtype,
     if variant:
         options["variant"] = variant
     # A tensor that is missing or does not fit must not end the loading, because the message names all such tensors.
-    with _silent():
+    with silent():
         network, info = kind.from_pretrained(
             place,
             dtype=dtype,
@@ -159,7 +159,7 @@ def described(kind: Any, place: Path) -> Any:
     """
     import diffusers
 
-    with torch.device("meta"), _silent():
+    with torch.device("meta"), silent():
         if issubclass(kind, diffusers.ModelMixin):
             return kind.from_config(kind.load_config(place, local_files_only=True))
         return kind(kind.config_class.from_pretrained(place, local_files_only=True))
@@ -182,7 +182,7 @@ def _numbers(value: Any, counts: bool) -> Iterator[int]:
 
 
 @contextmanager
-def _silent() -> Iterator[None]:
+def silent() -> Iterator[None]:
     """Keep the libraries from printing about weights. Our own message names everything that is wrong."""
     loggers = [logging.getLogger(name) for name in ("diffusers", "transformers")]
     levels = [logger.level for logger in loggers]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,10 @@ def _pipeline(folder: Path) -> Any:
         networks = {
             name: loading.described(kind, folder / name).to(dtype) for name, kind in loading.networks_of(folder).items()
         }
-        return diffusers.DiffusionPipeline.from_pretrained(folder, local_files_only=True, **networks)
+        with loading.silent():
+            return diffusers.DiffusionPipeline.from_pretrained(
+                folder, local_files_only=True, low_cpu_mem_usage=find_spec("accelerate") is not None, **networks
+            )
     except Exception as error:
         raise HarnessError(f"{folder} cannot be planned ({reason(error)}); save the pipeline again") from error
 

@@ -14,7 +14,7 @@ from harness.generation.generate import generate
 from harness.pruning.prune import prune, rounding
 from harness.surgery.census import census
 from harness.surgery.layers import matrix, prunable
-from harness.surgery.masks import masked, weights_digest
+from harness.surgery.masks import masked
 from harness.targets.target import Target
 from harness.workloads.scenes import scenes
 from pruners.levels import Level, Pattern
@@ -123,7 +123,7 @@ def test_a_case_of_half_the_steps_has_pictures_of_its_own() -> None:
         chosen = case("all", 0.6, variant)
         drift[variant] = run(chosen, bench, dense, caches, str).record.quality["drift"].value
         with pruned(chosen, bench, caches, str) as facts:
-            keys.add(weights_digest(facts.pruning, chosen.window))
+            keys.add(facts.trace.weights)
     assert min(drift["early"], drift["late"]) > 0 and len(set(drift.values())) == len(keys) == 3
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import pytest
 import torch
 from torch import nn
@@ -17,6 +19,22 @@ def test_applied_inside_and_restored_outside() -> None:
     before, plan = state(toy), pruning(toy)
     with masked({"toy": toy}, plan):
         assert (toy.conv.weight == 0).sum() == 54 and (toy.second.weight == 0).sum() == 15
+    assert unchanged(toy, before)
+
+
+def test_released_weights_stay_in_the_model_until_the_end_and_cannot_be_put_in_again() -> None:
+    toy = Toy()
+    before = state(toy)
+    plan = pruning(toy)
+    held = [weakref.ref(pruned) for by_layer in plan.values() for pruned in by_layer.values()]
+    with masked({"toy": toy}, plan) as switch:
+        switch.release()
+        del plan
+        assert [one() for one in held] == [None] * len(held) and (toy.conv.weight == 0).sum() == 54
+        switch.pruned(False)
+        assert unchanged(toy, before)
+        with pytest.raises(ValueError, match="longer"):
+            switch.pruned(True)
     assert unchanged(toy, before)
 
 
