@@ -89,9 +89,15 @@ class WorkloadFacts:
     """Digest of the reference pictures, None where there are none."""
     calibration: str | None = None
     """Digest of the calibration captions, None for cases that are not calibrated."""
+    further: str | None = None
+    """Digest of the names and networks of further scorers, None where there are none."""
 
     @property
     def key(self) -> str:
         """Return the first 16 digits of the digest of all fields."""
         # JSON may give back 3.0 where 3 was written. Both must have one key.
-        return digests.of_value(asdict(self) | {"guidance_scale": float(self.guidance_scale)})[:16]
+        facts = asdict(self) | {"guidance_scale": float(self.guidance_scale)}
+        if self.further is None:
+            # Most runs have no further scorer, and the key of their baselines does not know the field.
+            del facts["further"]
+        return digests.of_value(facts)[:16]

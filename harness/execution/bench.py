@@ -17,11 +17,11 @@ from harness.errors import HarnessError, unknown
 from harness.facts import Conditions, Stack, WorkloadFacts
 from harness.generation.generate import Pictures, check_steps, out_of_memory, sample
 from harness.generation.prompts import Prompts
-from harness.metrics import METRICS
+from harness.metrics import METRICS, learn
 from harness.metrics import reference as references
 from harness.metrics.evidence import Evidence
 from harness.metrics.metric import Metric
-from harness.metrics.scorers import load_extractor, load_scorer
+from harness.metrics.scorers import further, load_extractor, load_scorer
 from harness.targets import candidate as candidates
 from harness.targets import layout, resolve
 from harness.targets.target import Target, choose_device
@@ -53,6 +53,8 @@ class Workbench:
         """
         if setup.batch_size < 1:
             raise HarnessError(f"--batch-size {setup.batch_size} is too small; give 1 or more")
+        # A worker of an executor has parsed no option.
+        learn(setup.metrics)
         for name in setup.metrics:
             if name not in METRICS:
                 raise unknown("--metrics", name, METRICS)
@@ -107,6 +109,11 @@ class Workbench:
         return load_extractor(self.workload.features, self.scorer, self.device)
 
     @cached_property
+    def further(self) -> dict[str, further.Scores]:
+        """The further scorers by the names of their metrics."""
+        return further.load_all(self.workload.further, self.device, lambda scorer: _refuse(scorer, self.target))
+
+    @cached_property
     def reference(self) -> Reference | None:
         """Statistics of the reference pictures, None where the workload has none."""
         if self.workload.reference is None:
@@ -126,6 +133,7 @@ class Workbench:
         """
         there = {"features", "embeddings", "scores", "pictures", "captions", "dense"}
         there |= {"composition"} if self.scorer.sees_composition else set()
+        there |= {"further"} if self.further else set()
         there |= {"reference"} if self.reference is not None else set()
         there |= {"reference_features"} if self.reference is not None and self.reference.kid is not None else set()
         for name in self.setup.metrics:
@@ -167,6 +175,7 @@ class Workbench:
             degenerate=pictures.degenerate,
             pictures=pictures.images if wanted else None,
             stages=pictures.stages,
+            further={name: one.score(pictures.images, self.texts) for name, one in self.further.items()},
         )
 
     def warm_up(self, cases: Sequence[Case]) -> None:
@@ -257,6 +266,7 @@ class Workbench:
             scorer=self.scorer.digest,
             features=self.extractor.digest,
             reference=self.reference.digest if self.reference is not None else None,
+            further=further.digest(self.further),
         )
 
 

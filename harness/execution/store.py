@@ -30,8 +30,8 @@ from pruners import METHODS
 
 # A finished case depends on the first module and its imports; evidence on given weights, on the second and its imports.
 CASES, PICTURES = "harness.execution.run", "harness.execution.pictures"
-# What the names of stages begin with, among the tensors of a file.
-_STAGE = "stage: "
+# What the names of stages, and of further scorers' metrics, begin with among the tensors of a file.
+_STAGE, _FURTHER = "stage: ", "further: "
 
 
 class _Kept(msgspec.Struct, frozen=True):
@@ -133,6 +133,7 @@ class Shelf:
         if composition is not None:
             tensors |= {"right": composition.right, "wanted": composition.wanted}
         tensors |= {_STAGE + name: values for name, values in evidence.stages.items()}
+        tensors |= {_FURTHER + name: values for name, values in evidence.further.items()}
         if evidence.pictures is not None:
             tensors["pictures"] = evidence.pictures
         key = self._pictures_key(weights)
@@ -157,6 +158,7 @@ class Shelf:
             evidence = Evidence(
                 there["features"], there["embeddings"], there["scores"], there["degenerate"], composition,
                 there.get("pictures"), stages,
+                {name.removeprefix(_FURTHER): v for name, v in there.items() if name.startswith(_FURTHER)},
             )  # fmt: skip
             return evidence, self._picture(key)
         except (OSError, KeyError, ValueError, TypeError, SafetensorError):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from harness.metrics import clip, cmmd, composition, drift, fid, fid_dense, kid, lpips, ms_ssim, psnr, ssim
+from harness.metrics.further import of_further
 from harness.metrics.metric import Metric
 
 METRICS: dict[str, Metric] = {}
@@ -18,6 +21,12 @@ def register(metric: Metric) -> None:
     if METRICS.get(metric.name, metric) != metric:
         raise ValueError(f"metric {metric.name} exists already; choose another name")
     METRICS[metric.name] = metric
+
+
+def learn(names: Iterable[str]) -> None:
+    """Register the metrics of further scorers. Their names say all about them; other names stay unknown."""
+    for metric in of_further(names):
+        METRICS.setdefault(metric.name, metric)
 
 
 # These modules import no torch, because cases are collected without it.

@@ -39,6 +39,8 @@ class Evidence:
     """uint8 `[n, 3, h, w]`, None where no metric of the run takes pictures."""
     stages: Mapping[str, Tensor] = field(default_factory=dict)
     """Stage → projections of the first captions, see `harness.generation.stages`. No metric reads them."""
+    further: Mapping[str, Tensor] = field(default_factory=dict)
+    """Metric of a further scorer → its scores, float32 `[n]`; see `harness.metrics.further`."""
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -68,4 +70,5 @@ def merged(parts: Sequence[Evidence]) -> Evidence:
         else None,
         joined([part.pictures for part in parts]),
         joined_stages([part.stages for part in parts]),
+        {name: torch.cat([part.further[name] for part in parts]) for name in parts[0].further},
     )

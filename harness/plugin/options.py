@@ -14,6 +14,7 @@ import pytest
 from harness.errors import HarnessError, unknown
 from harness.execution.executor import Cluster
 from harness.metrics import METRICS
+from harness.metrics.further import PREFIX
 from harness.plugin import refusals, shard
 from harness.plugin.settings import Settings
 from harness.targets.candidate import named
@@ -91,7 +92,11 @@ def declare(parser: pytest.Parser) -> None:
     add("--caption-file", type=_path, metavar="FILE", help="captions: .jsonl, or one per line")
     add("--coco-annotations", type=_path, metavar="FILE", help="captions: COCO's captions_….json")
     add("--caption-subset", type=_path, metavar="FILE", help="captions to take: a file that `prunegate captions` wrote")
-    add("--scorer", metavar="DIR|open_clip:ARCH:WEIGHTS", help="the CLIP that scores pictures")
+    add(
+        "--scorer", action="append", metavar="[NAME=]DIR|open_clip:ARCH:WEIGHTS|cmd:PROGRAM",
+        help="the CLIP that scores pictures; repeat the option: each further scorer adds a column, also a CLIP such as "
+        "PickScore, or a program in another interpreter (docs/scorers.md)",
+    )  # fmt: skip
     add("--features", metavar="scorer|inception[:FILE]", help="whose features FID and KID compare (default: scorer)")
     add("--reference", type=_path, metavar="DIR|FILE", help="pictures for FID and KID, or a file of their statistics")
     add("--protocol", choices=("pr", "paper"), help="pr (default): 20 steps; paper: 50 steps")
@@ -165,6 +170,7 @@ def _settings(option: argparse.Namespace, root: Path) -> Settings:
     refusals.check_outputs(option)
     refusals.check_plan(option)
     executor, address = refusals.executor(option)
+    further = refusals.further_scorers(option)
     settings = Settings(
         targets=targets,
         candidates=_candidates(option.candidate or (), targets),
@@ -173,12 +179,13 @@ def _settings(option: argparse.Namespace, root: Path) -> Settings:
         captions=TIERS[option.tier] if option.captions is None else option.captions,
         caption_file=option.caption_file or option.coco_annotations,
         caption_subset=option.caption_subset,
-        scorer=option.scorer,
+        scorer=option.scorer[0] if option.scorer else None,
+        further=further,
         features=option.features or "scorer",
         reference=option.reference,
         protocol=option.protocol or "pr",
         steps=option.steps,
-        metrics=_metrics(option.metrics),
+        metrics=(*_metrics(option.metrics), *(PREFIX + one.name for one in further)),
         plan=option.plan,
         rate=option.rate,
         shard=None if option.shard is None else shard.parsed(option.shard),

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 
 from harness.errors import HarnessError, unknown
 from harness.execution import EXECUTORS
-from harness.metrics import METRICS
+from harness.metrics import METRICS, learn
+from harness.metrics.further import PREFIX
 from harness.metrics.scorers import check_features, check_scorer
+from harness.metrics.scorers.further import Further, parsed
 from harness.plugin.settings import Settings
 from harness.targets.resolve import EMBEDDED
 from harness.targets.spec import TargetSpec
@@ -103,9 +105,20 @@ def check_own_pipelines(option: argparse.Namespace, targets: Sequence[TargetSpec
         path = getattr(option, attribute)
         if path is not None and not path.exists():
             raise HarnessError(f"{_name(attribute)} {path} does not exist; give an existing file")
-    check_scorer(option.scorer)
+    check_scorer(option.scorer[0])
     if option.features is not None:
         check_features(option.features)
+
+
+def further_scorers(option: argparse.Namespace) -> tuple[Further, ...]:
+    """Return the scorers behind the first one, and register their metrics. Raises HarnessError for a wrong one."""
+    given = tuple(parsed(text) for text in (option.scorer or ())[1:])
+    names = [one.name for one in given]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise HarnessError(f"--scorer: two further scorers would be called {twice}; give NAME= to one")
+    learn(PREFIX + name for name in names)
+    return given
 
 
 def check_outputs(option: argparse.Namespace) -> None:

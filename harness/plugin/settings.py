@@ -8,6 +8,7 @@ from pathlib import Path
 from harness.execution.executor import Cluster
 from harness.metrics import METRICS
 from harness.metrics.metric import Metric
+from harness.metrics.scorers.further import Further
 from harness.targets.spec import TargetSpec
 from harness.verdict.effect import Rules
 from harness.verdict.sidecar import file_of
@@ -37,6 +38,8 @@ class Settings:
     """A file that says which captions to take, None: the fixed order decides."""
     scorer: str | None
     """The CLIP that scores pictures of all targets but `scenes`."""
+    further: tuple[Further, ...]
+    """Further scorers of those targets, in the order of `--scorer`. Their names differ."""
     features: str
     """The network whose features FID and KID of those targets compare."""
     reference: Path | None
@@ -125,6 +128,7 @@ class Settings:
             protocol=self.protocol,
             steps=self.steps,
             subset=self.caption_subset,
+            further=tuple((one.name, one.place) for one in self.further),
         )
 
     @property
@@ -146,7 +150,7 @@ class Settings:
             takes: The metric's inputs, see `Metric.takes`.
         """
         if target == SCENES:
-            return takes & {"reference_features"}
+            return takes & {"reference_features", "further"}
         absent = set() if self.scorer == SCENES else {"composition"}
         if self.reference is None:
             absent |= {"reference", "reference_features"}

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from harness.errors import HarnessError
-from harness.metrics import METRICS
+from harness.metrics import METRICS, learn
 from harness.metrics.metric import Metric
 from harness.record import Record
 
@@ -123,6 +123,7 @@ def metrics_of(records: Iterable[Record]) -> list[Metric]:
         HarnessError: A record has a metric that is not registered: its label and its direction are unknown.
     """
     names = {name for record in records for name in record.quality}
+    learn(sorted(names))
     for name in sorted(names - METRICS.keys()):
         raise HarnessError(
             f"metric {name!r} is in the results but not registered; name the module that registers it: "

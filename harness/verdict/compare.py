@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from harness.case import Case
 from harness.errors import HarnessError
 from harness.measurement import decimals
-from harness.metrics import METRICS
+from harness.metrics import METRICS, learn
 from harness.record import Record
 from harness.results import Results
 from harness.verdict.exact import facts
@@ -84,7 +84,9 @@ def compare(before: Results, after: Results) -> list[Row]:
 
 def _by_case(results: Results) -> dict[Case, Record]:
     records = {result.record.case: result.record for result in results.cases}
-    odd = sorted({name for record in records.values() for name in record.quality} - METRICS.keys())
+    names = {name for record in records.values() for name in record.quality}
+    learn(sorted(names))
+    odd = sorted(names - METRICS.keys())
     if odd:
         raise HarnessError(
             f"the metric {odd[0]} is unknown here; name the module that registers it: "

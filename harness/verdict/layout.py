@@ -12,7 +12,7 @@ import msgspec
 
 from harness.errors import HarnessError
 from harness.facts import Stack, WorkloadFacts
-from harness.metrics import METRICS
+from harness.metrics import METRICS, learn
 from harness.record import Counts
 from harness.verdict.baseline import (
     LATENCY_TOLERANCE,
@@ -35,7 +35,7 @@ WIDEST = 10
 _SECTIONS = ("schema", "workloads", "stacks", "latency", "cases")
 _PARTS = ("quality", "degenerate", "components", "memory", "sidecar", "provenance")
 # Written only where somebody measured or recorded it.
-_OPTIONAL = {"noise_runs", "noise_from", "spread", "cpu"}
+_OPTIONAL = {"noise_runs", "noise_from", "spread", "cpu", "further"}
 _Kind = TypeVar("_Kind", bound="DataclassInstance")
 
 
@@ -204,6 +204,7 @@ def _entry(case: str, key: str, value: Any, workloads: Mapping[str, Any], stacks
 
 
 def _quality(name: str, value: Any, where: str) -> Figure:
+    learn([name])
     if name not in METRICS:
         known = f"known are {', '.join(METRICS)}; a metric of your own is known where its module is imported"
         raise ValueError(f"{where}: {name} is no metric; {known}")

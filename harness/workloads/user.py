@@ -21,6 +21,7 @@ def user(
     protocol: str = "pr",
     steps: int | None = None,
     subset: Path | None = None,
+    further: tuple[tuple[str, str], ...] = (),
 ) -> Workload:
     """Return the workload of a pipeline with captions from a file.
 
@@ -34,6 +35,7 @@ def user(
         protocol: A name of `PROTOCOLS`.
         steps: Denoising steps in place of the protocol's.
         subset: A file that `prunegate captions` wrote: it says which captions to take. None: the fixed order.
+        further: Further scorers, see `Workload.further`.
 
     Raises:
         HarnessError: The captions cannot be read, or there are too few.
@@ -48,5 +50,6 @@ def user(
         scorer=scorer,
         features=features,
         reference=reference,
+        further=further,
         source=str(file),
     )

@@ -35,6 +35,8 @@ class Workload:
     """The network whose features FID and KID compare: "scorer", or `inception[:FILE]`."""
     reference: Path | None = None
     """A folder of pictures, or a file that `prunegate reference` wrote; None: no FID and KID to real pictures."""
+    further: tuple[tuple[str, str], ...] = ()
+    """Further scorers: name and place, see `harness.metrics.scorers.further`. Each adds a metric `score_NAME`."""
     source: str = ""
     """Where the captions come from, for messages."""
 
