@@ -35,8 +35,8 @@ def add(commands: Commands) -> None:
     )
     source.add_argument(
         "--features",
-        metavar="inception[:FILE]",
-        help="measure with Inception in place of the CLIP; FILE: its weights, from torch-fidelity",
+        metavar="inception[:FILE]|dinov2:DIR",
+        help="measure with Inception (FILE: its weights, from torch-fidelity) or DINOv2 in place of the CLIP",
     )
     parser.add_argument("--device", default="auto", metavar="NAME", help=DEVICES)
     parser.add_argument("--out", type=path, required=True, metavar="FILE", help="the safetensors file to write")

@@ -21,7 +21,7 @@ from harness.metrics import METRICS, learn
 from harness.metrics import reference as references
 from harness.metrics.evidence import Evidence
 from harness.metrics.metric import Metric
-from harness.metrics.scorers import further, load_extractor, load_scorer
+from harness.metrics.scorers import DINOV2, further, load_extractor, load_scorer
 from harness.targets import candidate as candidates
 from harness.targets import layout, resolve
 from harness.targets.target import Target, choose_device
@@ -134,6 +134,7 @@ class Workbench:
         there = {"features", "embeddings", "scores", "pictures", "captions", "dense"}
         there |= {"composition"} if self.scorer.sees_composition else set()
         there |= {"further"} if self.further else set()
+        there |= {"dinov2"} if self.workload.features.startswith(f"{DINOV2}:") else set()
         there |= {"reference"} if self.reference is not None else set()
         there |= {"reference_features"} if self.reference is not None and self.reference.kid is not None else set()
         for name in self.setup.metrics:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from harness.metrics import clip, cmmd, composition, drift, fid, fid_dense, kid, lpips, ms_ssim, psnr, ssim
+from harness.metrics import clip, cmmd, composition, dinov2, drift, fid, fid_dense, kid, lpips, ms_ssim, psnr, ssim
 from harness.metrics.further import of_further
 from harness.metrics.metric import Metric
 
@@ -30,6 +30,6 @@ def learn(names: Iterable[str]) -> None:
 
 
 # These modules import no torch, because cases are collected without it.
-_BUILT_IN = (fid, fid_dense, kid, cmmd, clip, composition, drift, ssim, ms_ssim, psnr, lpips)
+_BUILT_IN = (fid, fid_dense, kid, cmmd, clip, composition, drift, dinov2, ssim, ms_ssim, psnr, lpips)
 for _module in _BUILT_IN:
     register(_module.METRIC)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # The inputs that a metric may take of a `Sample`. Every workload has "features", "embeddings" and "scores".
 INPUTS = (
     "features", "embeddings", "scores", "composition", "pictures", "captions",
-    "dense", "reference", "reference_features", "further",
+    "dense", "reference", "reference_features", "further", "dinov2",
 )  # fmt: skip
 
 

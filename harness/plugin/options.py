@@ -97,7 +97,7 @@ def declare(parser: pytest.Parser) -> None:
         help="the CLIP that scores pictures; repeat the option: each further scorer adds a column, also a CLIP such as "
         "PickScore, or a program in another interpreter (docs/scorers.md)",
     )  # fmt: skip
-    add("--features", metavar="scorer|inception[:FILE]", help="whose features FID and KID compare (default: scorer)")
+    add("--features", metavar="scorer|inception[:FILE]|dinov2:DIR", help="whose features FID and KID compare")
     add("--reference", type=_path, metavar="DIR|FILE", help="pictures for FID and KID, or a file of their statistics")
     add("--protocol", choices=("pr", "paper"), help="pr (default): 20 steps; paper: 50 steps")
     add("--steps", type=int, metavar="N", help="denoising steps in place of the protocol's")

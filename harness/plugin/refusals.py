@@ -190,6 +190,8 @@ def check_metrics(settings: Settings) -> None:
             needs = ", ".join(sorted(part.replace("_", " ") for part in lacking[0]))
             reference = any("reference" in part for part in lacking[0])
             what_to_do = " or give --reference DIR" if reference and settings.targets[0].name != EMBEDDED else ""
+            if "dinov2" in lacking[0] and settings.targets[0].name != EMBEDDED:
+                what_to_do = ", or give --features dinov2:DIR"
             raise HarnessError(
                 f"--metrics {name} needs {needs}, which {settings.targets[0].name} does not have; "
                 f"leave {name} out{what_to_do}"

@@ -8,6 +8,7 @@ from pathlib import Path
 from harness.execution.executor import Cluster
 from harness.metrics import METRICS
 from harness.metrics.metric import Metric
+from harness.metrics.scorers import DINOV2
 from harness.metrics.scorers.further import Further
 from harness.targets.spec import TargetSpec
 from harness.verdict.effect import Rules
@@ -150,8 +151,10 @@ class Settings:
             takes: The metric's inputs, see `Metric.takes`.
         """
         if target == SCENES:
-            return takes & {"reference_features", "further"}
+            return takes & {"reference_features", "further", "dinov2"}
         absent = set() if self.scorer == SCENES else {"composition"}
+        if not self.features.startswith(f"{DINOV2}:"):
+            absent |= {"dinov2"}
         if self.reference is None:
             absent |= {"reference", "reference_features"}
         return takes & absent

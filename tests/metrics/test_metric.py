@@ -31,10 +31,17 @@ MADE_UP = Metric(
 
 def test_the_entries_in_the_order_of_reports() -> None:
     assert [*METRICS] == [
-        "fid", "fid_dense", "kid", "cmmd", "clip", "composition", "drift", "ssim", "ms_ssim", "psnr", "lpips",
+        "fid", "fid_dense", "kid", "cmmd", "clip", "composition", "drift", "dinov2", "ssim", "ms_ssim", "psnr", "lpips",
     ]  # fmt: skip
     assert all(name == metric.name for name, metric in METRICS.items())
-    assert [name for name, m in METRICS.items() if not m.default] == ["cmmd", "ssim", "ms_ssim", "psnr", "lpips"]
+    assert [name for name, m in METRICS.items() if not m.default] == [
+        "cmmd",
+        "dinov2",
+        "ssim",
+        "ms_ssim",
+        "psnr",
+        "lpips",
+    ]
     lower = ["fid", "fid_dense", "kid", "cmmd", "drift", "lpips"]
     assert [name for name, m in METRICS.items() if m.lower_is_better] == lower
     assert [name for name, m in METRICS.items() if m.pairing == "resample"] == ["fid", "fid_dense", "kid", "cmmd"]

@@ -17,6 +17,7 @@ SCENES = "scenes"
 OPEN_CLIP = "open_clip:ARCH:WEIGHTS"
 # `--features scorer`: FID and KID compare the scorer's own features.
 SCORER = "scorer"
+DINOV2 = "dinov2"
 PICKLES = (".pt", ".pth", ".bin", ".ckpt")
 
 
@@ -51,7 +52,7 @@ def check_features(name: str) -> None:
     """Check a `--features` without loading it.
 
     Args:
-        name: "scorer", "inception", or `inception:FILE`.
+        name: "scorer", "inception", `inception:FILE`, or `dinov2:DIR`.
 
     Raises:
         HarnessError: The name is none of these, the file does not exist, or torch-fidelity is not installed.
@@ -59,8 +60,12 @@ def check_features(name: str) -> None:
     kind, colon, file = name.partition(":")
     if name == SCORER:
         return
+    if kind == DINOV2 and file:
+        if not Path(file).is_dir():
+            raise HarnessError(f"--features {name}: there is no folder {file}; give a folder that transformers saved")
+        return
     if kind != "inception":
-        raise unknown("--features", name, (SCORER, "inception", "inception:FILE"))
+        raise unknown("--features", name, (SCORER, "inception", "inception:FILE", f"{DINOV2}:DIR"))
     if colon and not Path(file).is_file():
         raise HarnessError(f"--features {name}: the weights {file} do not exist; give torch-fidelity's file")
     _require("torch_fidelity", f"--features {name}")
@@ -115,7 +120,11 @@ def load_extractor(name: str, scorer: Scorer | None, device: torch.device) -> Ex
         if scorer is None:
             raise HarnessError("--features scorer needs a scorer; give --scorer too")
         return scorer
+    kind, _, file = name.partition(":")
+    if kind == DINOV2:
+        from harness.metrics.scorers.dinov2 import Dinov2
+
+        return Dinov2(Path(file), device)
     from harness.metrics.scorers.inception import Inception
 
-    _, _, file = name.partition(":")
     return Inception(Path(file) if file else None, device)

@@ -39,7 +39,7 @@ def test_a_wrong_scorer(name: str, message: str, monkeypatch: pytest.MonkeyPatch
     ("name", "message"),
     [
         ("inceptoin", "did you mean inception"),
-        ("clip", "is unknown; use one of: inception, inception:FILE, scorer"),
+        ("clip", "is unknown; use one of: dinov2:DIR, inception, inception:FILE, scorer"),
         ("inception:nowhere.pth", "the weights nowhere.pth do not exist"),
         ("inception", "needs torch_fidelity, which is not installed; run `pip install -e '.[vision]'`"),
     ],
