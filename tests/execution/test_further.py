@@ -20,6 +20,7 @@ from harness.results import Result, Results, plain
 from harness.targets.resolve import TARGETS, resolve
 from harness.verdict.compare import compare
 from harness.workloads.user import user
+from tests.metrics.scorers.test_dinov2 import save as save_dinov2
 from tests.pipelines import save_clip_scorer, save_coco
 
 DENSE, HALF = Case("tiny"), Case("tiny", "unet", "magnitude", "all", (0.5,))
@@ -79,3 +80,14 @@ def test_a_program_that_ends_is_the_message_of_the_case(setup: Setup, tmp_path: 
     bench = Workbench(setup)
     with pytest.raises(HarnessError, match=r"--scorer reward=cmd:.* ended with exit code 1 .*\(out of credit\)"):
         run(DENSE, bench, None, Caches.of(bench), print)
+
+
+def test_similarity_by_dinov2_needs_its_features(setup: Setup, tmp_path: Path) -> None:
+    save_dinov2(tmp_path / "dinov2")
+    plain_workload = replace(setup.workload, further=())
+    with_dino = replace(plain_workload, features=f"dinov2:{tmp_path / 'dinov2'}")
+    bench = Workbench(Setup(with_dino, "cpu", 6, metrics=("dinov2",)))
+    dense = run(DENSE, bench, None, Caches.of(bench), print)
+    assert dense.evidence.features.shape == (6, 32) and dense.record.quality["dinov2"].value > 99.99
+    with pytest.raises(HarnessError, match="--metrics dinov2 takes dinov2, which tiny lacks"):
+        _ = Workbench(Setup(plain_workload, "cpu", 6, metrics=("dinov2",))).metrics
