@@ -38,6 +38,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if session.settings.changed and item.path.name in ("test_core_speed.py", "test_cost.py"):
             item.add_marker(pytest.mark.skip(reason="--changed leaves timing out"))
+        elif session.settings.compare_only and item.path.name == "test_core_speed.py":
+            item.add_marker(pytest.mark.skip(reason="--compare-only compares figures"))
         elif session.settings.tier != "full" and item.path.name == "test_core_speed.py":
             item.add_marker(pytest.mark.skip(reason="the core's speed is measured with --tier full"))
 

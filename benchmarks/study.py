@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from harness.case import Case
 from harness.record import Measured
 from harness.verdict.claims import Claim, Records
-from harness.verdict.dropoff import Point, curve, dropoff, margins
+from harness.verdict.dropoff import STUDIED, Point, curve, dropoff, margins
 
 STUDY = "arXiv 2411.15113"
 LAYERS = "linear"
 # The metrics that the study reports.
-MARGINS = margins(("fid", "clip"))
+MARGINS = margins(STUDIED)
 
 TEXT = (0.30, 0.40, 0.50, 0.55, 0.575, 0.60, 0.625, 0.65, 0.675, 0.70, 0.80)
 UNET = (0.10, 0.20, 0.30, 0.35, 0.375, 0.40, 0.425, 0.45, 0.475, 0.50, 0.525, 0.55, 0.575, 0.60)

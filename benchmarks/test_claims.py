@@ -28,7 +28,7 @@ def _of_the_embedded_model(claim: Claim, gate: Gate) -> None:
         pytest.skip(f"the claim is about the shipped weights at {' or '.join(map(str, CAPTIONS))} captions")
     against = claim.holds({case: gate.known(case) for case in claim.cases})
     gate.note(f"{claim.name:<46} {'REFUTED: ' + against if against else 'holds'} ({claim.source})")
-    if against:
+    if against and not gate.settings.compare_only:
         pytest.fail(f"CLAIM REFUTED: {claim.name} ({claim.source}): {against}", pytrace=False)
 
 
@@ -47,5 +47,5 @@ def _of_a_pipeline(claim: Claim, gate: Gate) -> None:
         pytest.skip(f"the claim is about {' and '.join(claim.metrics)}, and FID needs pictures: give --reference")
     line, red = claim.judged(now, gate.stored(claim.cases))
     gate.note(line)
-    if red:
+    if red and not gate.settings.compare_only:
         pytest.fail(f"CLAIM REFUTED: {line}", pytrace=False)

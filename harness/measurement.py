@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 # Digits behind these come from the rounding of float32.
 MOST_DECIMALS = 6
+FEW = 32
+"""The number of captions below which figures show change only."""
 
 
 @dataclass(frozen=True)

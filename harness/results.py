@@ -10,8 +10,10 @@ import msgspec
 
 from harness import files
 from harness.case import Case
+from harness.change import Change
 from harness.errors import HarnessError
 from harness.facts import Stack
+from harness.holding import HeldTo, Holding
 from harness.measurement import Measurement
 from harness.record import Record
 
@@ -39,6 +41,10 @@ class Result:
     """Whether the case was judged by its effect, because this is not the baseline's stack."""
     baseline: dict[str, Measurement] = field(default_factory=dict)
     """Metric → the baseline's figure, where the case has a baseline of this workload."""
+    holding: Holding | None = None
+    """Whether quality holds against the dense model: no part of the verdict. None for the dense model."""
+    changes: tuple[Change, ...] = ()
+    """Every figure beside that of the baseline, whatever the verdict; empty without a baseline."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,10 @@ class Results:
     """Target → its captions, in order. Contact sheets show the first ones."""
     rows: dict[str, str] = field(default_factory=dict)
     """Id of a case → SHA-256 of the file with its row of pictures, `rows/ID.png` in the report's folder."""
+    budget: dict[str, float] = field(default_factory=dict)
+    """Metric → the largest loss against dense at which quality still holds."""
+    held: tuple[HeldTo, ...] = ()
+    """How far quality holds, for every curve of three levels or more."""
     shard: str = ""
     """"I/N" where the run was one of N shards; else ""."""
     schema: int = SCHEMA

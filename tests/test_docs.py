@@ -12,7 +12,7 @@ from benchmarks.matrix import quality_cases
 from harness.components import BOTH
 from harness.metrics import METRICS
 from harness.metrics.metric import Metric
-from harness.report.groups import COSTS
+from harness.report.groups import COSTS, HOLDS
 from harness.verdict.repository import Repository
 from pruners import METHODS
 from tests import commands
@@ -77,7 +77,7 @@ def test_the_tables_follow_the_entries(name: str, wanted: str) -> None:
 def test_the_output_has_the_columns_of_today() -> None:
     of_scenes = [m.label for m in METRICS.values() if m.default and "reference_features" not in m.takes]
     columns = re.split(r" {2,}", between("output").splitlines()[2].strip())
-    assert columns == ["sparsity", *of_scenes, *(column.name for column in COSTS), "verdict"]
+    assert columns == ["sparsity", *of_scenes, *(column.name for column in COSTS), HOLDS, "verdict"]
 
 
 def test_the_number_of_comparisons_is_the_shipped_file_s() -> None:

@@ -2,8 +2,8 @@
 
     python tools/dropoff.py RUN [--layers all]
 
-RUN is a file that `pytest benchmarks --json RUN` wrote. Quality holds while every metric with a margin is at most its
-margin worse than the dense model's, paired by caption.
+RUN is a file that `pytest benchmarks --json RUN` wrote. Quality holds while FID and CLIP score are worse than the dense
+model's by at most the margins of the reference study, paired by caption.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from harness.errors import HarnessError
 from harness.metrics import METRICS
 from harness.report.groups import captions_in, groups
 from harness.results import Results
+from harness.verdict.dropoff import STUDIED, curve, dropoff, margins
 from pruners.levels import Pattern
 
 # A curve of fewer levels has no drop-off.
@@ -29,10 +30,8 @@ def table(results: Results, layers: str) -> Iterator[str]:
     Raises:
         HarnessError: The run lacks a target's dense case, or a case has no paired values.
     """
-    from harness.verdict.dropoff import curve, dropoff
-
-    margins = ", ".join(f"{m.label} {m.margin:g}" for m in METRICS.values() if m.margin is not None)
-    yield f"n = {captions_in(result.record for result in results.cases)}, margins: {margins}\n"
+    told = ", ".join(f"{METRICS[name].label} {margin:g}" for name, margin in margins(STUDIED).items())
+    yield f"n = {captions_in(result.record for result in results.cases)}, margins: {told}\n"
     yield "| target | component | method | last level that holds | 95 % interval | steep from |"
     yield "|---" * 6 + "|"
     for group in groups(results):

@@ -57,5 +57,6 @@ METRIC = Metric(
     effect_share=0.15,
     steps=True,
     headline=True,
+    margin=0.05,
     short="share of pictures with everything right",
 )

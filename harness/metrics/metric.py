@@ -114,7 +114,8 @@ class Metric:
     effect_share: float = 0.0
     """The further part of that tolerance, as a share of the effect."""
     margin: float | None = None
-    """The largest loss against dense at which quality still holds. None: the metric has no part in drop-offs."""
+    """The largest loss against dense at which quality still holds, unless `--budget` says otherwise: see
+    docs/measurements/budget.md. None: the metric has no part in that."""
     packages: tuple[str, ...] = ()
     """Modules that it imports beyond the project's own dependencies."""
     extra: str = ""

@@ -17,7 +17,7 @@ _VALUES = (
 )  # fmt: skip
 _FLAGS = (
     "-x", "--exitfirst", "--lf", "--last-failed", "--ff", "--failed-first", "--sw", "--stepwise", "--update-baselines",
-    "--accept-degenerate", "--ci", "--changed",
+    "--accept-degenerate", "--ci", "--changed", "--compare-only",
 )  # fmt: skip
 
 

@@ -15,9 +15,12 @@ from harness.plugin import changed
 from harness.plugin.results import LATENCY, LINE, QUALITY, Told
 from harness.plugin.settings import Settings
 from harness.record import LatencyRecord, Record
+from harness.report.moved import figures
 from harness.report.terminal import candidate_line
 from harness.results import LatencyResult, Result, plain
 from harness.verdict import judge as verdicts
+from harness.verdict import tuning
+from harness.verdict.holds import holding
 from harness.verdict.repository import Damaged, Repository
 from harness.verdict.verdict import Verdict
 
@@ -128,18 +131,19 @@ class Gate:
 
     def _judged(self, record: Record) -> Result:
         """Return a record with its verdict; in an update of baselines, with the word on storing it."""
-        baseline = self._baseline(record.case)
+        dense, rules = self._running.dense.record, self.settings.rules
+        stored = (self.stored([record.case]) or {}).get(record.case)
+        known = {name: Measurement(f.value, f.se, f.n) for name, f in stored.quality.items()} if stored else {}
+        moved = tuning.changes(record, stored) if stored is not None else ()
+        held = holding(dense, record, self.settings.budget)
         if self.settings.update:
             unwanted = record.degenerate if not self.settings.accept_degenerate else 0
-            return Result(record, *self._stored(unwanted), baseline=baseline)
-        dense, rules = self._running.dense.record, self.settings.rules
+            return Result(record, *self._stored(unwanted), baseline=known, holding=held, changes=moved)
         verdict = verdicts.judge(record, self._repository, dense, rules, self.bench.facts(record.case))
-        return Result(record, *self._said(verdict), by_effect=verdict.by_effect, baseline=baseline)
-
-    def _baseline(self, case: Case) -> dict[str, Measurement]:
-        """Return the baseline's figures of a case, none where it has no usable baseline."""
-        stored = (self.stored([case]) or {}).get(case)
-        return {name: Measurement(f.value, f.se, f.n) for name, f in stored.quality.items()} if stored else {}
+        if self.settings.compare_only:
+            verdict = tuning.freed(verdict, moved)
+        said = self._said(verdict)
+        return Result(record, *said, by_effect=verdict.by_effect, baseline=known, holding=held, changes=moved)
 
     def judge_latency(self, case: Case, ratio: Measurement) -> None:
         """Fail the test where a ratio of latencies has left its baseline.
@@ -158,9 +162,10 @@ class Gate:
 
     def _said(self, verdict: Verdict) -> tuple[str, str, bool, str]:
         """Return the verdict as the fields of a result: word, reason, red, note."""
-        word = verdict.kind if verdict.passed else f"{verdict.kind} ({verdict.gate})"
-        red = verdict.red(self.settings.ci, self.settings.allow_improvements, self.settings.require_power)
-        return word, verdict.reason, red, verdict.note
+        settings = self.settings
+        word = f"{verdict.kind} ({verdict.gate})" if verdict.gate and not verdict.passed else verdict.kind
+        red = verdict.red(settings.ci, settings.allow_improvements, settings.require_power)
+        return word, verdict.reason, red and not settings.compare_only, verdict.note
 
     def _stored(self, unwanted: int = 0) -> tuple[str, str, bool, str]:
         """Return the same fields in an update of baselines. unwanted: how many pictures forbid to store the case."""
@@ -178,4 +183,6 @@ def _rows(*outcomes: Outcome) -> dict[str, str]:
 
 def _decide(result: Result | LatencyResult) -> None:
     if result.red:
-        pytest.fail(f"{result.verdict}: {result.reason}", pytrace=False)
+        moved = figures(result.changes) if isinstance(result, Result) else ""
+        every = f"\nbaseline → now: {moved}" if moved else ""
+        pytest.fail(f"{result.verdict}: {result.reason}{every}", pytrace=False)

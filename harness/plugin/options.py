@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -11,15 +10,16 @@ from typing import Any
 
 import pytest
 
-from harness.errors import HarnessError, unknown
+from harness.errors import HarnessError
 from harness.execution.executor import Cluster
-from harness.metrics import METRICS
 from harness.metrics.further import PREFIX
 from harness.plugin import refusals, shard
+from harness.plugin.numbers import numbers
 from harness.plugin.settings import Settings
 from harness.targets.candidate import named
 from harness.targets.resolve import EMBEDDED, resolve
 from harness.targets.spec import TargetSpec
+from harness.verdict.dropoff import margins
 from harness.verdict.effect import Rules
 
 # Tier → how many captions a case is measured with, unless --captions says otherwise.
@@ -71,6 +71,7 @@ def declare(parser: pytest.Parser) -> None:
         "the rest; leave timing out",
     )  # fmt: skip
     add("--captions", type=int, metavar="N", help="captions per case (default 64; 16 in the tier smoke)")
+    add("--budget", metavar="METRIC=X,…", help="the losses against dense at which quality still holds: clip=0.5,fid=2")
     add("--metrics", metavar="NAMES", help="more metrics to measure, joined by commas, such as ssim,psnr")
     add("--torch-device", default="auto", help="auto (default: a GPU where there is one), cpu, cuda, cuda:1, …")
     add("--batch-size", type=int, default=32, metavar="N", help="pictures generated at once (default 32)")
@@ -130,6 +131,10 @@ def declare(parser: pytest.Parser) -> None:
     add(
         "--calibrate-noise", type=int, metavar="K",
         help="measure in K processes with different threads and batches how much figures vary, and store that",
+    )  # fmt: skip
+    add(
+        "--compare-only", action="store_true",
+        help="for changing a method on purpose: masks may differ, nothing is red, every figure is better or worse",
     )  # fmt: skip
     add("--allow-improvements", action="store_true", help="IMPROVED passes")
     add("--ci", action="store_true", help="UNDERPOWERED fails; the variable CI has the same effect")
@@ -207,34 +212,19 @@ def _settings(option: argparse.Namespace, root: Path) -> Settings:
         reason=(option.baseline_reason or "").strip(),
         allow_improvements=option.allow_improvements,
         ci=refusals.in_ci(option),
-        rules=Rules(option.expect_same_stack, _tolerances(option.effect_tolerance)),
+        rules=Rules(option.expect_same_stack, numbers("--effect-tolerance", option.effect_tolerance)),
+        budget=margins() if option.budget is None else numbers("--budget", option.budget),
+        compare_only=option.compare_only,
         require_power=option.require_power,
     )
     refusals.check_metrics(settings)
+    if option.budget is not None:
+        refusals.check_budget(settings)
     return settings
 
 
 def _absolute(path: Path | None) -> Path | None:
     return None if path is None else path.absolute()
-
-
-def _tolerances(text: str | None) -> dict[str, float]:
-    given = {}
-    for part in text.split(",") if text is not None else ():
-        name, equals, number = (piece.strip() for piece in part.partition("="))
-        if not equals:
-            raise HarnessError(f"--effect-tolerance {part}: write METRIC=NUMBER, such as clip=1.5")
-        if name not in METRICS:
-            raise unknown("--effect-tolerance", name, METRICS)
-        try:
-            given[name] = float(number)
-        except ValueError:
-            given[name] = 0.0
-        if not 0 < given[name] < math.inf:
-            raise HarnessError(
-                f"--effect-tolerance {part}: {number!r} is no positive number; give one, such as {name}=1.5"
-            )
-    return given
 
 
 def _junit(option: argparse.Namespace) -> Path | None:

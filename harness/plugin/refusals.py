@@ -142,6 +142,8 @@ def check_outputs(option: argparse.Namespace) -> None:
         ):
             if name:
                 raise HarnessError(f"--changed makes no pictures of unchanged cases, and {name} {why}. Leave one out.")
+    if option.compare_only and writes:
+        raise HarnessError(f"--compare-only accepts no figures, and {writes} stores them. Leave one out.")
     if writes and not reason:
         raise HarnessError(f'{writes} needs a reason; give --baseline-reason "why the figures change"')
     if option.baseline_reason and not writes:
@@ -183,16 +185,29 @@ def check_metrics(settings: Settings) -> None:
     for name in settings.metrics:
         if name not in METRICS:
             raise unknown("--metrics", name, METRICS)
-        metric = METRICS[name]
-        metric.check()
-        lacking = [settings.lacking(spec.name, metric.takes) for spec in settings.targets]
-        if all(lacking):
-            needs = ", ".join(sorted(part.replace("_", " ") for part in lacking[0]))
-            reference = any("reference" in part for part in lacking[0])
-            what_to_do = " or give --reference DIR" if reference and settings.targets[0].name != EMBEDDED else ""
-            if "dinov2" in lacking[0] and settings.targets[0].name != EMBEDDED:
-                what_to_do = ", or give --features dinov2:DIR"
-            raise HarnessError(
-                f"--metrics {name} needs {needs}, which {settings.targets[0].name} does not have; "
-                f"leave {name} out{what_to_do}"
-            )
+        METRICS[name].check()
+        _check_inputs("--metrics", name, settings)
+
+
+def check_budget(settings: Settings) -> None:
+    """Raise HarnessError for a metric of `--budget` that the run does not measure."""
+    for name in settings.budget:
+        if not METRICS[name].default and name not in settings.metrics:
+            raise HarnessError(f"--budget {name}: the run does not measure it; add --metrics {name}")
+        _check_inputs("--budget", name, settings)
+
+
+def _check_inputs(option: str, name: str, settings: Settings) -> None:
+    """Raise HarnessError where no target of the run can have a metric."""
+    metric = METRICS[name]
+    lacking = [settings.lacking(spec.name, metric.takes) for spec in settings.targets]
+    if all(lacking):
+        needs = ", ".join(sorted(part.replace("_", " ") for part in lacking[0]))
+        reference = any("reference" in part for part in lacking[0])
+        what_to_do = " or give --reference DIR" if reference and settings.targets[0].name != EMBEDDED else ""
+        if "dinov2" in lacking[0] and settings.targets[0].name != EMBEDDED:
+            what_to_do = ", or give --features dinov2:DIR"
+        raise HarnessError(
+            f"{option} {name} needs {needs}, which {settings.targets[0].name} does not have; "
+            f"leave {name} out{what_to_do}"
+        )

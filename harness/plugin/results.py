@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -11,6 +12,7 @@ from harness.facts import WorkloadFacts
 from harness.record import LatencyRecord
 from harness.report.terminal import case_line, latency_line
 from harness.results import LatencyResult, Result, Results
+from harness.verdict.holds import with_holding
 
 # Names of user properties. Their values are JSON, so that they travel between processes.
 QUALITY = "prunegate"
@@ -44,9 +46,12 @@ def speaks(report: pytest.TestReport) -> bool:
 class Collected:
     """All results so far, on the process that sees all reports."""
 
-    def __init__(self) -> None:
-        """Start without results."""
+    def __init__(self, budget: Mapping[str, float]) -> None:
+        """Start without results. budget: metric → the largest loss against dense at which quality still holds."""
+        self._budget = budget
         self._told: list[Told] = []
+        # The results, and how many of them are in.
+        self._known: tuple[int, Results] | None = None
         self._latencies: list[LatencyResult] = []
         self._notes: dict[str, int] = {}
         self._warnings: list[str] = []
@@ -83,6 +88,13 @@ class Collected:
     @property
     def results(self) -> Results:
         """Return the results, in the order in which the cases ended."""
+        told = len(self._told) + len(self._latencies)
+        if self._known is None or self._known[0] != told:
+            self._known = told, with_holding(self._plain(), self._budget)
+        return self._known[1]
+
+    def _plain(self) -> Results:
+        """Return the results without how far quality holds."""
         return Results(
             cases=tuple(told.result for told in self._told),
             latencies=tuple(self._latencies),

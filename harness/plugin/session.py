@@ -13,6 +13,7 @@ from harness.components import SELECTIONS
 from harness.errors import HarnessError
 from harness.plugin import closing, commands, places, plan, summary
 from harness.plugin.gate import Gate
+from harness.plugin.remaining import Remaining
 from harness.plugin.results import UNUSABLE, Collected, speaks
 from harness.plugin.running import Targets
 from harness.plugin.settings import Settings
@@ -54,12 +55,17 @@ class Session:
         self._typed = tuple(worker[NAME]) if worker else commands.typed(config.invocation_params.args)
         # With xdist the workers collect the tests, so that the controlling process never sees an item.
         self._shares_out = worker is None and config.getoption("dist", "no") != "no"
-        self._targets = Targets(settings, self._terminal.progress, worker["workercount"] if worker else 1)
+        self._remaining = Remaining()
+        self._targets = Targets(settings, self._progress, worker["workercount"] if worker else 1)
         self._components: dict[str, tuple[str, ...]] = {}
         self._repositories: dict[str, Repository] = {}
-        self._collected = Collected()
+        self._collected = Collected(settings.budget)
         self._lines: list[closing.Line] = []
         self._ran = self._left_out = self._introduced = False
+
+    def _progress(self, text: str) -> None:
+        """Show the current work, and how much of the run is left."""
+        self._terminal.progress(f"{text}{self._remaining}")
 
     def components(self, target: str) -> tuple[str, ...]:
         """Return the prunable components of a target, given by its name in ids."""
@@ -92,6 +98,7 @@ class Session:
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Check what the cases need before the first one runs."""
+        self._remaining = Remaining.of(session.items)
         if not self._config.option.collectonly and not self._is_worker:
             self._prepare(list(dict.fromkeys(self.target_of(item) for item in session.items if _measures(item))))
 
@@ -226,6 +233,8 @@ class Session:
         for name, text in report.user_properties:
             if name == UNUSABLE:
                 pytest.exit(str(text), returncode=pytest.ExitCode.USAGE_ERROR)
+        if report.when == "teardown":
+            self._remaining.ended(report.nodeid)
         lines = self._collected.add(report)
         for line in [*(self._introduction() if lines else []), *lines]:
             self._terminal.line(line)

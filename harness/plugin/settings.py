@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,6 +96,10 @@ class Settings:
     """Whether UNDERPOWERED is red."""
     rules: Rules
     """How cases are judged on another machine or stack."""
+    budget: Mapping[str, float]
+    """Metric → the largest loss against dense at which quality still holds."""
+    compare_only: bool
+    """Whether nothing is red, and every figure is compared with the baseline's."""
     require_power: bool
     """Whether UNDERPOWERED is red on another stack too."""
 

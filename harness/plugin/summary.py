@@ -10,6 +10,7 @@ from harness.errors import HarnessError
 from harness.plugin.closing import Line
 from harness.plugin.results import Collected
 from harness.plugin.settings import Settings
+from harness.report.moved import table
 from harness.report.terminal import tables
 
 
@@ -29,6 +30,9 @@ def write(terminal: pytest.TerminalReporter, settings: Settings, collected: Coll
                 terminal.write_line(line)
         except HarnessError as error:
             terminal.write_line(f"ERROR: {error}", red=True)
+        if settings.compare_only:
+            for line in ["", *table(collected.results.cases)]:
+                terminal.write_line(line)
         for result in collected.unselected if not settings.update else ():
             text = f"\nthe dense model, which every run judges: {result.record.case.id} {result.verdict}"
             terminal.write_line(text + (f": {result.reason}" if result.reason else ""), red=result.red)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from harness.errors import HarnessError
+from harness.holding import UNDECIDED
+from harness.measurement import FEW
 from harness.metrics import METRICS, learn
 from harness.metrics.metric import Metric
 from harness.record import Record
@@ -18,10 +20,10 @@ if TYPE_CHECKING:
 
 ABSENT = "-"
 """The text of a cell where nothing was measured."""
+MOST_CAPTIONS = 100_000
+"""The largest number of captions that reports name."""
 KEPT = "kept"
 """The text in place of seconds for a case from an earlier run."""
-FEW = 32
-"""The number of captions below which figures show change only."""
 
 
 @dataclass(frozen=True)
@@ -196,8 +198,48 @@ COSTS = (
 """The columns behind the metrics."""
 DEGENERATE = Column("degenerate", "pictures that show nothing", lambda record: str(record.degenerate))
 """The column that a table has where a case has degenerate pictures."""
-VERDICTS = "PASS means: no change against the baseline. To see whether quality holds, compare with the row dense"
-"""The meaning of PASS, and how to see whether quality holds."""
+VERDICTS = "PASS means: no change against the baseline. It does not mean that quality holds"
+"""The meaning of PASS."""
+
+
+HOLDS = "holds"
+"""The heading of the column that says whether quality holds."""
+
+
+def holds(result: Result) -> str:
+    """Return the cell of the column `HOLDS`: "yes", "no", "? 400" with the captions that would decide, or ""."""
+    held = result.holding
+    if held is None:
+        return ""
+    return f"? {rounded(held.captions)}" if held.answer == UNDECIDED else held.answer
+
+
+def rounded(captions: int) -> str:
+    """Return a number of captions with two digits that count: "380", "8,900", or "> 100,000"."""
+    if captions > MOST_CAPTIONS:
+        return f"> {MOST_CAPTIONS:,}"
+    unit = 10 ** max(0, len(str(captions)) - 2)
+    return f"{-(-captions // unit) * unit:,}"
+
+
+def meaning_of_holds(budget: Mapping[str, float]) -> str:
+    """Return the meaning of the column `HOLDS`, with a budget: metric → largest loss; "" where there is none."""
+    if not budget:
+        return ""
+    losses = ", ".join(f"{METRICS[name].label} {limit:g}" for name, limit in budget.items())
+    return (
+        f"is every loss against dense at most {losses}? yes and no: with 95 % certainty; ? 400: about 400 captions "
+        "would decide"
+    )
+
+
+def held_to(group: Group, results: Results) -> str:
+    """Return the sentence on how far quality holds in a group; "" where too few levels were measured."""
+    for held in results.held:
+        if held.curve == group.case.group:
+            upto = f"up to {held.last:.2f}" if held.last else "at no measured sparsity"
+            return f"quality holds {upto} (95 % interval {held.low:.2f} to {held.high:.2f})"
+    return ""
 
 
 def columns(shown: Iterable[Group]) -> list[Column]:

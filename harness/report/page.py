@@ -16,8 +16,10 @@ from harness.report import panels, thresholds
 from harness.report.album import Album, Sheets, green_row
 from harness.report.behind import Behind
 from harness.report.curves import can_draw
+from harness.report.moved import figures as moved_figures
 from harness.report.terminal import figure
 from harness.report.worst import Lost, scored, worst
+from harness.results import Result
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -62,6 +64,8 @@ class Entry:
     """CSS class of the dense model's pictures."""
     behind: str
     """CSS class of the pictures behind: of the last green run, or of the other run."""
+    holds: str = ""
+    """Whether quality holds: the cell of the column `holds`."""
     lost: tuple[tuple[Lost, str, str], ...] = ()
     """The captions that lost most, each with CSS classes of the dense picture and of the case's, "" for the row's."""
 
@@ -123,8 +127,8 @@ def page(results: Results, pictures: Pictures | None = None, behind: Behind | No
     return environment.get_template("page.html.jinja").render(
         generator=GENERATOR, counts=_counts(results), conditions=_conditions(results), verdicts=cells.VERDICTS,
         few=cells.few(result.record for result in results.cases), tally=_tally(results), said=_said(results),
-        behind=compared, changes=moved[:_CHANGES], more_changes=max(0, len(moved) - _CHANGES), rule=thresholds.rule(),
-        thresholds=list(holds.values()), methods=panels.legend(results),
+        behind=compared, changes=moved[:_CHANGES], more_changes=max(0, len(moved) - _CHANGES),
+        rule=thresholds.rule(results), thresholds=list(holds.values()), methods=panels.legend(results),
         curves=[row for name in drawn for row in panels.rows(results, name, compared, holds)],
         entries=entries, columns=columns, level=cells.level, level_number=_level_number, scored=scored,
         delta=_delta, figure=figure, latencies=results.latencies, captions=results.captions, sheets=sheets.rules,
@@ -151,7 +155,8 @@ def _entries(results: Results, pictures: Pictures, behind: Behind, sheets: Sheet
         shown = tuple(_with_pictures(one, record, results.dense.get(case.target), album, sheets) for one in lost)
         entries.append(
             Entry(record, result.verdict if result else "", bool(result and result.red), own,
-                  dense.get(case.target, ""), sheets.add(was) if own else "", shown)
+                  dense.get(case.target, ""), sheets.add(was) if own else "",
+                  cells.holds(result) if result else "", shown)
         )  # fmt: skip
     return entries
 
@@ -247,8 +252,14 @@ def _stack(stack: Stack) -> str:
     return f"{stack.device}, {stack.dtype}, {versions}"
 
 
+def _whole(result: Result) -> str:
+    """Return the reason of a verdict, and old → new of every figure."""
+    moved = moved_figures(result.changes)
+    return f"{result.reason}; {moved}" if moved else result.reason
+
+
 def _said(results: Results) -> list[Said]:
     """Return the cases with a reason in their verdict, red ones first."""
-    said = [Said(r.record.case.id, r.verdict, r.reason, r.red) for r in results.cases if r.reason]
+    said = [Said(r.record.case.id, r.verdict, _whole(r), r.red) for r in results.cases if r.reason]
     said += [Said(r.case.id, f"latency: {r.verdict}", r.reason, r.red) for r in results.latencies if r.reason]
     return sorted(said, key=lambda entry: not entry.red)

@@ -8,7 +8,20 @@ from typing import TYPE_CHECKING
 
 from harness.measurement import decimals
 from harness.metrics import METRICS
-from harness.report.groups import VERDICTS, Column, captions_in, columns, few, groups, level, seconds
+from harness.report.groups import (
+    HOLDS,
+    VERDICTS,
+    Column,
+    captions_in,
+    columns,
+    few,
+    groups,
+    held_to,
+    holds,
+    level,
+    meaning_of_holds,
+    seconds,
+)
 
 if TYPE_CHECKING:
     from harness.measurement import Measurement
@@ -30,13 +43,14 @@ def figure(m: Measurement, least: int) -> str:
 
 
 def case_line(result: Result) -> str:
-    """Return the line that is printed when a case has ended: its id, the headline metrics, seconds and verdict."""
+    """Return the line that is printed when a case has ended: id, headline metrics, seconds, holds, verdict."""
     record = result.record
     shown = [_headline(m, record) for m in METRICS.values() if m.headline and m.name in record.quality]
     took = seconds(record)
     took = f"{took:>4} s" if took[0].isdigit() else f"{took:>6}"
     blank = [f"{record.degenerate} degenerate"] if record.degenerate else []
-    return f"{record.case.id:<{_ID}} {'  '.join([*shown, took, *blank, result.verdict])}"
+    held = [f"{HOLDS} {holds(result):<7}"] if result.holding is not None else []
+    return f"{record.case.id:<{_ID}} {'  '.join([*shown, took, *blank, *held, result.verdict])}"
 
 
 def _headline(metric: Metric, record: Record) -> str:
@@ -76,15 +90,25 @@ def tables(results: Results) -> list[str]:
     shown = [group for group in groups(results) if not group.case.is_dense]
     for group in shown:
         own = group.columns
-        rows = [["sparsity", *(column.name for column in own), "verdict"]]
+        answers = [holds(result) for result in group.results]
+        asked = any(answers)
+        rows = [["sparsity", *(column.name for column in own), *([HOLDS] if asked else []), "verdict"]]
         if group.dense is not None:
-            rows.append(_cells(group.dense, own, ""))
-        rows += [_cells(result.record, own, result.verdict) for result in group.results]
+            rows.append(_cells(group.dense, own, [""] * asked, ""))
+        rows += [
+            _cells(result.record, own, [answer] * asked, result.verdict)
+            for result, answer in zip(group.results, answers, strict=True)
+        ]
         marked = " (for change only: see below)" if few(group.records) else ""
         lines += ["", f"{group.title}, n = {captions_in(group.records)}{marked}", *_aligned(rows)]
+        upto = held_to(group, results)
+        lines += [f"{'':>{_LEVEL}}  {upto}"] if upto else []
     if shown:
         warning = few(record for group in shown for record in group.records)
-        lines += ["", *legend(columns(shown)), f"{VERDICTS}.", *([f"{warning}."] if warning else [])]
+        lines += ["", *legend(columns(shown))]
+        if any(result.holding is not None for group in shown for result in group.results):
+            lines += textwrap.wrap(f"{HOLDS}: {meaning_of_holds(results.budget)}.", _WIDE)
+        lines += [f"{VERDICTS}.", *([f"{warning}."] if warning else [])]
     return lines
 
 
@@ -94,13 +118,14 @@ def introduction(metrics: Sequence[Metric]) -> list[str]:
     Args:
         metrics: The metrics of the lines.
     """
-    shown = [*(f"{m.label} ({m.short or m.summary.removesuffix('.')})" for m in metrics), "s (seconds of generating)"]
-    text = f"A line per case: {', '.join(shown)}, and the verdict. {VERDICTS} of the tables at the end."
+    shown = [f"{m.label} ({m.short or m.summary.removesuffix('.')})" for m in metrics]
+    shown += ["s (seconds of generating)", f"{HOLDS} (is quality still the dense model's)"]
+    text = f"A line per case: {', '.join(shown)}, and the verdict. {VERDICTS}."
     return textwrap.wrap(text, _WIDE)
 
 
-def _cells(record: Record, own: Sequence[Column], verdict: str) -> list[str]:
-    return [level(record), *(column.write(record) for column in own), verdict]
+def _cells(record: Record, own: Sequence[Column], held: Sequence[str], verdict: str) -> list[str]:
+    return [level(record), *(column.write(record) for column in own), *held, verdict]
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
 
 from harness.case import Case
 from harness.errors import HarnessError
-from harness.measurement import decimals
+from harness.measurement import Measurement, decimals
 from harness.metrics import METRICS, learn
 from harness.record import Record
 from harness.results import Results
+from harness.verdict.baseline import LATENCY_TOLERANCE, MEMORY_TOLERANCE
 from harness.verdict.exact import facts
 from harness.verdict.judge import in_ci
 from harness.verdict.stages import first_difference, named
@@ -28,8 +30,8 @@ from harness.verdict.statistics import (
 )
 from harness.verdict.verdict import NOT_COMPARED
 
-MISSING, NEW = "MISSING", "NEW"
-_ORDER = (REGRESSION, MISSING, NOT_COMPARED, UNDERPOWERED, IMPROVED, NEW, PASS)
+MISSING, NEW, TIMED = "MISSING", "NEW", "TIMED"
+_ORDER = (REGRESSION, MISSING, NOT_COMPARED, UNDERPOWERED, IMPROVED, NEW, PASS, TIMED)
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Row:
     case: str
     """The id of the case."""
     verdict: str
-    """The verdict: of the worst metric, of an earlier gate, or `MISSING` or `NEW`."""
+    """The verdict: of the worst metric, of an earlier gate, or `MISSING`, `NEW` or `TIMED` (its latency alone)."""
     masks: str = ""
     """"same", "differ", or the share of keep masks that differ."""
     differences: tuple[tuple[str, Difference], ...] = ()
@@ -50,6 +52,23 @@ class Row:
     """How many pictures show nothing, in the first run and in the second."""
     remark: str = ""
     """Metrics that only one run has, with their values. They are not compared."""
+    holds: tuple[str, str] = ("", "")
+    """Whether quality holds against the dense model of its run, in the first run and in the second; "": nobody asked.
+    No part of the verdict."""
+    megabytes: tuple[float | None, float | None] = (None, None)
+    """Peak of tensors while generating, in MB, in both runs. No part of the verdict."""
+    latency: tuple[Measurement | None, Measurement | None] = (None, None)
+    """Latency, pruned / dense, in both runs. No part of the verdict."""
+
+    @property
+    def quiet(self) -> bool:
+        """Return whether nothing worth a line has changed."""
+        before, after = self.megabytes
+        larger = before and after and abs(after - before) > MEMORY_TOLERANCE * before
+        first, second = self.latency
+        slower = first and second and abs(second.value - first.value) > LATENCY_TOLERANCE
+        same = self.verdict == TIMED or (self.verdict == PASS and self.masks == "same" and not self.remark)
+        return same and not larger and not slower and self.holds[0] == self.holds[1]
 
 
 def compare(before: Results, after: Results) -> list[Row]:
@@ -79,7 +98,18 @@ def compare(before: Results, after: Results) -> list[Row]:
             rows.append(Row(case.id, NOT_COMPARED, "another model, captions, scorers or protocol"))
         else:
             rows.append(_row(old[case], new[case], alpha))
-    return rows
+    answers = [{r.record.case.id: r.holding.answer for r in run.cases if r.holding} for run in (before, after)]
+    timed = [{result.case.id: result.ratio for result in run.latencies} for run in (before, after)]
+    known = {row.case for row in rows}
+    rows += [Row(case, TIMED) for case in sorted({*timed[0], *timed[1]} - known)]
+    return [
+        replace(
+            row,
+            holds=(answers[0].get(row.case, ""), answers[1].get(row.case, "")),
+            latency=(timed[0].get(row.case), timed[1].get(row.case)),
+        )
+        for row in rows
+    ]
 
 
 def _by_case(results: Results) -> dict[Case, Record]:
@@ -118,7 +148,9 @@ def _row(old: Record, new: Record, alpha: float) -> Row:
     blank = old.degenerate, new.degenerate
 
     def row(verdict: str, decided_by: str = "") -> Row:
-        return Row(new.case.id, verdict, masks, tuple(differences), decided_by, blank, "; ".join(remarks))
+        needs = old.cost.tensor_megabytes, new.cost.tensor_megabytes
+        remark = "; ".join(remarks)
+        return Row(new.case.id, verdict, masks, tuple(differences), decided_by, blank, remark, megabytes=needs)
 
     # As in `judge`, gates that need no metric decide first.
     first = facts(new, old)
@@ -139,6 +171,26 @@ def _change(change: Difference) -> str:
     return f"{change.value:+.{digits}f} ± {change.se:.{digits}f}"
 
 
+def _pair(before: str, after: str) -> str:
+    return after if before == after else f"{before or '-'} → {after or '-'}"
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column with a value of each run, which has no part in the verdict."""
+
+    name: str
+    pair: Callable[[Row], tuple[Any, Any]]
+    write: Callable[[Any], str]
+
+
+_COSTS = (
+    _Column("holds", lambda row: row.holds, str),
+    _Column("MB", lambda row: row.megabytes, lambda needs: "" if needs is None else f"{needs:.1f}"),
+    _Column("latency", lambda row: row.latency, lambda m: "" if m is None else f"{m.value:.2f} ± {m.se:.2f}"),
+)
+
+
 def failed(rows: Iterable[Row]) -> bool:
     """Return whether the comparison fails: by a regression or a case that cannot be compared; in CI by UNDERPOWERED."""
     bad = {REGRESSION, MISSING, NOT_COMPARED} | ({UNDERPOWERED} if in_ci() else set())
@@ -148,21 +200,23 @@ def failed(rows: Iterable[Row]) -> bool:
 def lines(rows: list[Row], markdown: bool) -> list[str]:
     """Return the table, cases that changed first. Markdown only counts the cases that did not change."""
     shown = sorted(rows, key=lambda row: (_ORDER.index(row.verdict), row.case))
-    quiet = [row for row in shown if row.verdict == PASS and row.masks == "same" and not row.remark]
+    quiet = [row for row in shown if row.quiet]
     if markdown:
         shown = [row for row in shown if row not in quiet]
     compared = {name for row in rows for name, _ in row.differences}
     metrics = [name for name in METRICS if name in compared]
     remarks = ["remark"] if any(row.remark for row in shown) else []
     blank = ["degenerate"] if any(any(row.degenerate) for row in shown) else []
-    head = ["case", *(f"Δ {METRICS[name].label}" for name in metrics), *blank, "masks", "verdict", *remarks]
+    costs = [column for column in _COSTS if any(any(column.pair(row)) for row in rows)]
+    head = ["case", *(f"Δ {METRICS[name].label}" for name in metrics), *blank, *(c.name for c in costs)]
+    head += ["masks", "verdict", *remarks]
     table = [head]
     for row in shown:
         moved = {name: _change(d) for name, d in row.differences}
-        before, after = row.degenerate
-        degenerate = [f"{before} → {after}" if before != after else str(after)] if blank else []
+        degenerate = [_pair(*map(str, row.degenerate))] if blank else []
         verdict = row.verdict + (f" ({row.decided_by})" if row.decided_by else "")
-        cells = [row.case, *(moved.get(name, "") for name in metrics), *degenerate, row.masks, verdict]
+        cells = [row.case, *(moved.get(name, "") for name in metrics), *degenerate]
+        cells += [*(_pair(*map(column.write, column.pair(row))) for column in costs), row.masks, verdict]
         table.append(cells + ([row.remark] if remarks else []))
     counts = ", ".join(f"{sum(r.verdict == v for r in rows)} {v}" for v in _ORDER if any(r.verdict == v for r in rows))
     closing = f"{len(rows)} cases: {counts}; ± one standard error of the paired difference"

@@ -13,6 +13,8 @@ from harness.record import Measured
 from harness.verdict.statistics import difference
 
 DRAWS = 2000
+# The metrics whose margins the reference study states. Claims and findings are about these.
+STUDIED = ("fid", "clip")
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,12 @@ def margins(names: Sequence[str] | None = None) -> dict[str, float]:
     """Return metric → margin: the largest loss against dense at which quality still holds.
 
     Args:
-        names: Metrics of `METRICS` to choose from; None: the default ones. Metrics without a margin are left out.
+        names: Metrics of `METRICS` to choose from; None: all. Metrics without a margin are left out.
     """
     return {
         name: metric.margin
         for name, metric in METRICS.items()
-        if metric.margin is not None and (metric.default if names is None else name in names)
+        if metric.margin is not None and (names is None or name in names)
     }
 
 
@@ -111,29 +113,23 @@ def knee(losses: Sequence[tuple[float, float]]) -> float:
     return next(level for slope, level in slopes if slope >= steepest / 2)
 
 
-def curve(dense: Measured, records: Sequence[Measured]) -> list[Point]:
+def curve(dense: Measured, records: Sequence[Measured], names: Sequence[str] = STUDIED) -> list[Point]:
     """Return the points of one method on one component, as paired differences from the dense run.
-
-    Uses every default metric that has a margin. Uses another metric with a margin only if all runs have it.
 
     Args:
         dense: The record of the dense model.
         records: The records of the pruned models, of the same workload.
+        names: The metrics whose losses count.
 
     Raises:
-        HarnessError: A run lacks a default metric, or its paired values.
+        HarnessError: A run lacks one of the metrics, or its paired values.
     """
     # Not at the top: collecting claims loads no torch.
     import torch
 
     from harness.metrics.frechet import picks
 
-    runs = (dense, *records)
-    metrics = [
-        metric
-        for metric in METRICS.values()
-        if metric.margin is not None and (metric.default or all(metric.name in run.quality for run in runs))
-    ]
+    metrics = [METRICS[name] for name in names]
     points = []
     for record in records:
         losses, redrawn = {}, {}

@@ -9,6 +9,7 @@ from pathlib import Path
 from harness.case import Case
 from harness.errors import HarnessError
 from harness.results import Results
+from harness.verdict.holds import with_holding
 
 
 def merged(files: Mapping[Path, Results]) -> Results:
@@ -37,8 +38,11 @@ def merged(files: Mapping[Path, Results]) -> Results:
     if missing:
         raise HarnessError(f"shard {', '.join(missing)} is missing; give the results of all {count} shards")
     _check_alike(files)
+    budgets = {tuple(results.budget.items()) for results in files.values()}
+    if len(budgets) > 1:
+        raise HarnessError(f"{', '.join(map(str, files))} have different budgets; give each shard the same --budget")
     together = list(files.values())
-    return replace(
+    joined = replace(
         together[0],
         cases=tuple(sorted((r for one in together for r in one.cases), key=lambda r: _place(r.record.case))),
         latencies=tuple(sorted((r for one in together for r in one.latencies), key=lambda r: _place(r.case))),
@@ -47,6 +51,7 @@ def merged(files: Mapping[Path, Results]) -> Results:
         rows={case: digest for one in together for case, digest in one.rows.items()},
         shard="",
     )
+    return with_holding(joined, joined.budget)
 
 
 def _place(case: Case) -> tuple[str, bool, str]:

@@ -45,7 +45,9 @@ def test_the_entries_in_the_order_of_reports() -> None:
     lower = ["fid", "fid_dense", "kid", "cmmd", "drift", "lpips"]
     assert [name for name, m in METRICS.items() if m.lower_is_better] == lower
     assert [name for name, m in METRICS.items() if m.pairing == "resample"] == ["fid", "fid_dense", "kid", "cmmd"]
-    assert {name: m.margin for name, m in METRICS.items() if m.margin is not None} == {"fid": 2.0, "clip": 0.5}
+    assert {name: m.margin for name, m in METRICS.items() if m.margin is not None} == {
+        "fid": 2.0, "clip": 0.5, "composition": 0.05,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

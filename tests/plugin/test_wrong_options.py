@@ -58,6 +58,12 @@ def configured(pytester: pytest.Pytester, *options: str) -> Session:
         (["--effect-tolerance", "clip:1.5"], "--effect-tolerance clip:1.5: write METRIC=NUMBER, such as clip=1.5"),
         (["--effect-tolerance", "clip=x"], "'x' is no positive number; give one, such as clip=1.5"),
         (["--effect-tolerance", "clipp=1"], "--effect-tolerance 'clipp' is unknown"),
+        (["--compare-only", "--update-baselines"], "--compare-only accepts no figures, and --update-baselines stores"),
+        (["--budget", "clip"], "--budget clip: write METRIC=NUMBER, such as clip=1.5"),
+        (["--budget", "clip=0.5,clip=1"], "--budget names clip twice; give it once"),
+        (["--budget", "fid=0"], "--budget fid=0: '0' is no positive number; give one, such as fid=1.5"),
+        (["--budget", "ssim=0.1"], "--budget ssim: the run does not measure it; add --metrics ssim"),
+        (["--budget", "kid=3"], "--budget kid needs reference features, which scenes does not have; leave kid out"),
         # What applies to the user's own pipelines.
         (["--protocol", "paper"], "--protocol applies to your own pipelines only; scenes has a fixed protocol"),
         (["--protocol", "pr"], "--protocol applies to your own pipelines only"),

@@ -106,7 +106,7 @@ def test_curves_show_every_method_its_baseline_and_its_threshold() -> None:
         for metric in ENDS:
             assert f'id="line-scenes.unet.all-{name}-{metric}"' in text
             assert f'id="behind-scenes.unet.all-{name}-{metric}"' in text
-            assert (f'id="holds-scenes.unet.all-{name}-{metric}"' in text) == (metric in ("fid", "clip"))
+            assert (f'id="holds-scenes.unet.all-{name}-{metric}"' in text) == (metric in ("fid", "clip", "composition"))
     assert "<title>wanda 0.20: CLIP score" in text and "; baseline " in text
     seen = Seen(text)
     assert seen.words.count("scenes-unet-wanda-all") == 1 and "No figure differs." in seen.words
@@ -197,8 +197,8 @@ def test_a_green_page_has_no_objections() -> None:
     assert "Largest changes" not in text and "The largest sparsity that holds" not in text
 
 
-def test_a_run_without_fid_has_no_thresholds() -> None:
-    made = results(*cases("unet", "magnitude", [0.2, 0.4, 0.6]), ends={"clip": ENDS["clip"]})
+def test_a_run_without_a_metric_of_the_budget_has_no_thresholds() -> None:
+    made = results(*cases("unet", "magnitude", [0.2, 0.4, 0.6]), ends={"drift": ENDS["drift"]})
     assert "The largest sparsity that holds" not in page(made)
     assert "The largest sparsity that holds" in page(results(*cases("unet", "magnitude", [0.2, 0.4, 0.6])))
 

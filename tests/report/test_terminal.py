@@ -7,8 +7,11 @@ from dataclasses import replace
 import pytest
 
 from harness.errors import HarnessError
+from harness.holding import HeldTo, Holding, Loss
 from harness.measurement import Measurement
 from harness.metrics import METRICS
+from harness.report.groups import rounded
+from harness.report.page import page
 from harness.report.terminal import case_line, figure, latency_line, tables
 from harness.results import Results
 from pruners.levels import Pattern
@@ -68,7 +71,7 @@ def test_the_legend_explains_every_column_and_what_pass_means() -> None:
     for name, mark in {**marks, **dict.fromkeys(("zeros", "s", "MB", "stored"), "")}.items():
         assert sum(f" {name}{mark}  " in f" {line}" for line in below) == 1, name
     assert below[-2] == "↓ lower is better, ↑ higher is better, ± one standard error."
-    assert below[-1].startswith("PASS means: no change against the baseline. To see whether quality holds")
+    assert below[-1] == "PASS means: no change against the baseline. It does not mean that quality holds."
     assert len(below) == 7 and max(map(len, below)) <= 120
 
 
@@ -85,3 +88,33 @@ def test_a_latency_line() -> None:
 
 def test_a_rounded_figure_has_no_minus_zero() -> None:
     assert figure(Measurement(-0.001, 1, 8), 2) == "0.00 ± 1.00"
+
+
+def answered(answer: str, captions: int = 0) -> Holding:
+    return Holding(answer, (Loss("clip", 0.4, 0.2, 0.5, answer, captions),))
+
+
+def test_whether_quality_holds_stands_beside_pass() -> None:
+    made = results(*cases("unet", "magnitude", [0.3, 0.5, 0.9]))
+    answers = (answered("yes"), answered("undecided", 381), answered("no"))
+    told = [replace(result, holding=held) for result, held in zip(made.cases, answers, strict=True)]
+    done = replace(made, cases=tuple(told), budget={"clip": 0.5, "fid": 2.0},
+                   held=(HeldTo("scenes-unet-magnitude-all", 0.3, 0.0, 0.5),))  # fmt: skip
+    lines = tables(done)
+    rows = [line.split() for line in lines if line.lstrip()[:4] in ("0.30", "0.50", "0.90", "dens", "spar")]
+    assert rows[0][-2:] == ["holds", "verdict"] and "PASS" not in rows[1]
+    assert [row[-2] for row in rows[2:]] == ["yes", "390", "no"] and rows[3][-3] == "?"
+    assert {row[-1] for row in rows[2:]} == {"PASS"}
+    assert "quality holds up to 0.30 (95 % interval 0.00 to 0.50)" in [line.strip() for line in lines]
+    legend = " ".join(lines)
+    assert "holds: is every loss against dense at most CLIP score 0.5, FID 2? yes and no: with 95 % certainty" in legend
+    assert case_line(done.cases[2]).split()[-3:] == ["holds", "no", "PASS"]
+    seen = page(done)
+    assert 'data-label="holds">? 390</td>' in seen and "CLIP score at most 0.5 below, and FID at most 2 above" in seen
+
+
+@pytest.mark.parametrize(
+    ("captions", "text"), [(64, "64"), (381, "390"), (8911, "9,000"), (99_999, "100,000"), (10**9, "> 100,000")]
+)
+def test_captions_are_rounded_up(captions: int, text: str) -> None:
+    assert rounded(captions) == text

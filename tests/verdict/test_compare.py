@@ -8,12 +8,13 @@ from dataclasses import replace
 import pytest
 
 from harness.errors import HarnessError
+from harness.holding import Holding, Loss
 from harness.measurement import Measurement
 from harness.metrics import METRICS
 from harness.record import Record
-from harness.results import Result, Results
+from harness.results import LatencyResult, Result, Results
 from harness.verdict.compare import compare, failed, lines
-from tests.verdict.made_up import CASE, FEW, OTHER, SOLVED, record
+from tests.verdict.made_up import CASE, FEW, OTHER, SOLVED, STACK, record
 from tests.verdict.test_judge import SCATTER, without
 
 
@@ -122,3 +123,27 @@ def test_markdown_counts_what_did_not_move() -> None:
     ]
     plain = lines(compare(run(*records), run(records[0], moved)), markdown=False)
     assert [line.split()[0] for line in plain[:3]] == ["case", OTHER.id, CASE.id]
+
+
+def test_memory_latency_and_whether_quality_holds_are_columns_without_a_vote() -> None:
+    """Control: what is twice as slow, larger and no longer holds passes here, as its metrics are equal."""
+
+    def timed(megabytes: float, latency: float, answer: str) -> Results:
+        held = Holding(answer, (Loss("clip", 0.1, 0.1, 0.5, answer),))
+        ratio = LatencyResult(CASE, Measurement(latency, 0.01, 12), STACK, "")
+        other = replace(ratio, case=OTHER)
+        return Results((Result(record(megabytes=megabytes), "", holding=held),), (ratio, other))
+
+    before, after = timed(50.0, 1.0, "yes"), timed(100.0, 2.0, "no")
+    rows = compare(before, after)
+    assert [(row.case, row.verdict, row.quiet) for row in rows] == [
+        (CASE.id, "PASS", False), (OTHER.id, "TIMED", False),
+    ]  # fmt: skip
+    assert not failed(rows)
+    for markdown in (False, True):
+        shown = "\n".join(lines(rows, markdown))
+        for words in ("yes → no", "50.0 → 100.0", "1.00 ± 0.01 → 2.00 ± 0.01"):
+            assert words in shown
+    assert all(row.quiet for row in compare(before, before)) and "1 TIMED" in lines(rows, False)[-1]
+    bare = lines(compare(run(record(megabytes=None)), run(record(megabytes=None))), False)[0].split()
+    assert not {"holds", "MB", "latency"} & set(bare)

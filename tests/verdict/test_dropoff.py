@@ -8,7 +8,7 @@ import pytest
 
 from harness.errors import HarnessError
 from harness.metrics import METRICS
-from harness.verdict.dropoff import Point, curve, dropoff, knee, margins
+from harness.verdict.dropoff import STUDIED, Point, curve, dropoff, knee, margins
 from tests.verdict.test_claims import CURVE, record
 from tests.verdict.test_claims import DENSE as DENSE_CASE
 
@@ -125,7 +125,8 @@ def test_too_few_levels() -> None:
 
 
 def test_margins_are_those_of_the_metrics() -> None:
-    assert margins() == {"fid": 2.0, "clip": 0.5} == margins(["clip", "drift", "fid"])
+    assert margins() == {"fid": 2.0, "clip": 0.5, "composition": 0.05}
+    assert margins(["clip", "drift", "fid"]) == {"fid": 2.0, "clip": 0.5} == margins(STUDIED)
     assert margins(["clip"]) == {"clip": 0.5} and margins([]) == {}
     assert all(METRICS[name].margin == margin for name, margin in margins().items())
 
