@@ -77,7 +77,7 @@ def pipeline(folder: Path, dtype: torch.dtype, variant: str | None) -> Any:
     return loaded
 
 
-def networks_of(folder: Path) -> dict[str, Any]:
+def networks_of(folder: Path) -> dict[str, type[torch.nn.Module]]:
     """Return the parts of a pipeline that are networks: name → class."""
     import diffusers
     import transformers
