@@ -163,10 +163,10 @@ def simulate(units: Sequence[Unit], workers: int) -> float:
     running: list[tuple[float, int, Hashable]] = []
     while True:
         for worker in list(idle):
-            unit = queue.take(worker)
-            if unit is not None:
+            taken = queue.take(worker)
+            if taken is not None:
                 idle.remove(worker)
-                heapq.heappush(running, (now + unit.cost, worker, unit.name))
+                heapq.heappush(running, (now + taken.cost, worker, taken.name))
         if not running:
             return now
         now, worker, name = heapq.heappop(running)
