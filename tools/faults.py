@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import random
 import signal
@@ -22,12 +21,14 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.case import Case
 from harness.cli.errors import guarded
 from harness.cli.parsers import count, of_tool
+from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from harness.execution.ray_executor import RayExecutor
@@ -116,8 +117,10 @@ def kill_worker(executor: RayExecutor, pids: dict[int, int]) -> None:
         os.kill(pids[busy[0]], signal.SIGKILL)
 
 
-def _resumed(captions: int, after: float) -> tuple[list[dict[str, Any]], int]:
+def resumed(captions: int, after: float) -> tuple[list[Record], int]:
     """Run pytest, kill it, and run it again. Return the results, and how many cases were taken from the store."""
+    from harness.results import read
+
     with tempfile.TemporaryDirectory() as place:
         command = [sys.executable, "-m", "pytest", "benchmarks", "--tier=smoke", f"--captions={captions}"]
         command += ["--executor=ray", "--workers=2", "--threads-per-worker=1", "--batch-size=4"]
@@ -133,40 +136,40 @@ def _resumed(captions: int, after: float) -> tuple[list[dict[str, Any]], int]:
         first.wait()
         kept = len(list(store.glob("*.json")))
         subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
-        cases: list[dict[str, Any]] = json.loads(Path(place, "run.json").read_text())["cases"]
-        return [case["record"] for case in cases], kept
+        return [result.record for result in read(Path(place, "run.json")).cases], kept
 
 
-def _largest(ours: Sequence[dict[str, Any]], theirs: Sequence[dict[str, Any]]) -> float:
-    """Return the largest difference of a figure. Raises ValueError where cases or counts of weights differ."""
-    if [(one["case"], one["components"]) for one in ours] != [(one["case"], one["components"]) for one in theirs]:
-        raise ValueError("other cases, another order or other counts")
-    pairs = zip(ours, theirs, strict=True)
-    return max(abs(a["quality"][m]["value"] - b["quality"][m]["value"]) for a, b in pairs for m in a["quality"])
+def largest(ours: Sequence[Record], theirs: Sequence[Record]) -> float:
+    """Return the largest difference of a figure. Raises HarnessError where cases or counts of weights differ."""
+    for a, b in zip(ours, theirs, strict=True):
+        if (a.case, a.components) != (b.case, b.components):
+            raise HarnessError(f"KIND: {a.case.id} has other counts than {b.case.id} of one process; look for a bug")
+    pairs = [(a, b, name) for a, b in zip(ours, theirs, strict=True) for name in a.quality]
+    return max(abs(a.quality[name].value - b.quality[name].value) for a, b, name in pairs)
 
 
 def show(options: argparse.Namespace) -> int:
     """Print a row per run."""
-    from harness.results import plain
-
     chance = random.Random(options.seed)
-    wanted: list[dict[str, Any]] = [plain(record) for record in one_process(options.captions)]
+    wanted = one_process(options.captions)
     again = "cases kept" if options.kind == "driver" else "units that ran again"
     print(f"| killed | after, s | {again} | largest difference of a figure | seconds |\n{'|---' * 5}|", flush=True)
     for _ in range(options.runs):
         start, after = time.perf_counter(), chance.uniform(0.5, options.longest)
         if options.kind == "driver":
-            records, number = _resumed(options.captions, after)
+            records, number = resumed(options.captions, after)
         elif options.kind == "node":
             with two_nodes() as (address, kill):
-                made, number = disturbed(options.captions, address, after, lambda *_, kill=kill: kill())  # type: ignore[misc]
-            records = [plain(record) for record in made]
+                records, number = disturbed(options.captions, address, after, partial(_ignoring, kill))
         else:
-            made, number = disturbed(options.captions, "", after, kill_worker)
-            records = [plain(record) for record in made]
-        cells = (options.kind, f"{after:.1f}", number, f"{_largest(records, wanted):.4f}")
+            records, number = disturbed(options.captions, "", after, kill_worker)
+        cells = (options.kind, f"{after:.1f}", number, f"{largest(records, wanted):.4f}")
         print(f"| {' | '.join(map(str, cells))} | {time.perf_counter() - start:.0f} |", flush=True)
     return 0
+
+
+def _ignoring(kill: Callable[[], None], *_: object) -> None:
+    kill()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
