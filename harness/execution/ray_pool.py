@@ -49,6 +49,10 @@ class Pool:
             raise HarnessError(f"--executor ray needs Ray; {install('ray')}")
         if setup.device.startswith("cuda:"):
             raise HarnessError(f"--torch-device {setup.device}: Ray gives every worker a GPU of its own. Leave it out.")
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        if not setup.cluster.address:
+            # Ray then keeps to the loopback address on every system. It reads this when it is imported.
+            os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
         import ray
         import ray.util
 
@@ -71,7 +75,6 @@ class Pool:
         if not cluster.address:
             cpus = max(os.cpu_count() or 1, (cluster.workers or 1) * self.threads)
             options |= {"include_dashboard": False, "num_cpus": cpus, "_node_ip_address": "127.0.0.1"}
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         try:
             with importable():
                 self.ray.init(address=cluster.address or "local", **options)

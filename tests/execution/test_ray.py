@@ -25,6 +25,8 @@ from harness.execution.local import LocalExecutor
 from harness.execution.outcome import Outcome
 from harness.workloads.scenes import scenes
 
+# Ray then keeps to the loopback address. It reads this when it is imported.
+os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 ROOT = Path(__file__).parents[2]
 SETUP = Setup(scenes(6), "cpu", 3, cluster=Cluster(workers=2, threads=1, captions=3))
 CASES = [
@@ -39,7 +41,9 @@ CASES = [
 @pytest.fixture(scope="module")
 def executor() -> Iterator[Any]:
     """Two workers of one thread, which have loaded what the cases need."""
-    ray = pytest.importorskip("ray")
+    pytest.importorskip("ray")
+    import ray
+
     from harness.execution.ray_executor import RayExecutor
     from harness.execution.ray_pool import importable
 
