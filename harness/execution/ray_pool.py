@@ -78,7 +78,9 @@ class Pool:
         try:
             with importable():
                 self.ray.init(address=cluster.address or "local", **options)
-        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        except Exception as error:
+            # Where a node takes too long to start, Ray raises nothing more special, and leaves processes.
+            self.ray.shutdown()
             where = f"ray://{cluster.address}" if cluster.address else "ray"
             raise HarnessError(
                 f"--executor {where} cannot start ({reason(error)}); check the address with `ray status`"
