@@ -28,8 +28,9 @@ from harness.metrics.evidence import Composition, Evidence
 from harness.record import REUSED, Record
 from pruners import METHODS
 
-# A finished case depends on the first module and its imports; evidence on given weights, on the second and its imports.
-CASES, PICTURES = "harness.execution.run", "harness.execution.pictures"
+# A finished case depends on the first module and its imports; evidence on given weights, on the others and theirs: what
+# makes pictures, and what writes the weights.
+CASES, PICTURES = "harness.execution.run", ("harness.execution.pictures", "harness.surgery.masks")
 # What the names of stages, and of further scorers' metrics, begin with among the tensors of a file.
 _STAGE, _FURTHER = "stage: ", "further: "
 
@@ -66,7 +67,7 @@ class Store:
         given = [bench.digest_of(case.candidate)] if case.candidate else []
         parts = [msgspec.to_builtins(case), msgspec.to_builtins(bench.facts(case)), own, self._measured(), given]
         wanted = len(bench.texts) if bench.setup.keeps_pictures else 0
-        return Shelf(self._folder, self._key(CASES, parts), self._pictures_key, wanted)
+        return Shelf(self._folder, self._key((CASES,), parts), self._pictures_key, wanted)
 
     def _measured(self) -> list[str]:
         return [metric.name for metric in self._bench.metrics]
@@ -77,11 +78,11 @@ class Store:
         pictures = any("pictures" in metric.takes for metric in self._bench.metrics)
         return self._key(PICTURES, [weights, msgspec.to_builtins(dense), pictures])
 
-    def _key(self, module: str, parts: list[object]) -> str:
+    def _key(self, modules: tuple[str, ...], parts: list[object]) -> str:
         # Threads, cores and batch size change figures by rounding only, which the measured noise covers.
         conditions = self._bench.conditions
         on = [msgspec.to_builtins(conditions.stack), conditions.torch_build]
-        return digests.of_value([sources.digest(module), on, *parts])
+        return digests.of_value([[sources.digest(module) for module in modules], on, *parts])
 
 
 class Shelf:

@@ -230,7 +230,8 @@ def test_the_local_executor_runs_the_dense_case_once(workload: Callable[..., Wor
     first, half, again = (executor.submit(case).result() for case in (DENSE, HALF, DENSE))
     assert first.record is again.record and half.record.case == HALF
     assert first.pictures is not None and again.pictures is None
-    assert sum("tiny-none-dense-none-0.00" in line and "pictures, step 1/1" in line for line in told) == 3
+    assert sum("tiny-none-dense-none-0.00" in line and "pictures, step 1/1" in line for line in told) == 4
+    # One batch, two of the null arm, and one whose memory is measured.
     broken = executor.submit(Case("tiny", "transformer", "magnitude", "all", (0.5,)))
     assert broken.exception() is not None
     executor.close()

@@ -107,7 +107,9 @@ def test_reference_statistics_are_those_of_the_pictures(place: Path, tmp_path: P
         figures.append([entry.quality[name].value for name in ("fid", "kid")])
     assert figures[0] == pytest.approx(figures[1], rel=1e-9) and figures[0][0] > 0
     save_clip_scorer(tmp_path / "other", seed=2)
-    done = gate(place, "-k", "dense", f"--reference={kept}", f"--scorer={tmp_path / 'other'}")
+    others = tmp_path / "others.safetensors"
+    assert main([*measure[:-1], str(others), "--scorer", str(tmp_path / "other")]) == 0
+    done = gate(place, "-k", "dense", f"--reference={others}")
     assert done.returncode == 4 and "measure the pictures again" in done.stdout + done.stderr
 
 
