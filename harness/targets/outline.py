@@ -57,7 +57,9 @@ def _pipeline(folder: Path) -> Any:
     # The libraries fail with errors of any kind on the files of strangers.
     try:
         networks = {
-            name: loading.described(kind, folder / name).to(dtype) for name, kind in loading.networks_of(folder).items()
+            # The `to` of diffusers would warn of layers that may have to stay in float32.
+            name: torch.nn.Module.to(loading.described(kind, folder / name), dtype)
+            for name, kind in loading.networks_of(folder).items()
         }
         with loading.silent():
             return diffusers.DiffusionPipeline.from_pretrained(

@@ -1,39 +1,41 @@
-"""`--plan`: the cost of a run before it starts. The controls are the reference study's figures, and a real run."""
+"""`--plan`: the cost of a run before it starts. The controls are the reference study's figures, and real pictures."""
 
 from __future__ import annotations
 
-import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.matrix import quality_cases
 from harness.case import Case
 from harness.components import BOTH
+from harness.cost import estimate
 from harness.errors import HarnessError
-from harness.execution.bench import Workbench
-from harness.execution.executor import Cluster, Setup
+from harness.execution.executor import Cluster
 from harness.generation.generate import generate
 from harness.plugin import plan
-from harness.targets.resolve import resolve
+from harness.targets.outline import outline
+from harness.targets.resolve import load, resolve
 from harness.targets.spec import PROTOCOLS, TargetSpec
+from harness.targets.target import Target
 from harness.workloads.scenes import scenes
 from harness.workloads.user import user
 from harness.workloads.workload import Workload
+from tests.pipelines import seeded
 
 
 def planned(workload: Workload, cases: list[Case], **more: Any) -> list[str]:
     settings: Any = SimpleNamespace(
-        workload=lambda target: workload,
-        batch_size=32,
-        images=None,
-        store=None,
-        cluster=Cluster(),
-        rate=None,
-        device="cpu",
-    )
+        workload=lambda target: workload, batch_size=32, images=None, store=None, rate=None, device="cpu",
+        executor="local", cluster=Cluster(),
+    )  # fmt: skip
     vars(settings).update(more)
     return list(plan.lines(settings, workload.name, cases))
 
@@ -65,19 +67,44 @@ def test_a_case_is_divided_among_workers_of_ray_alone() -> None:
     assert plan.total_time(settings, cases[:62], 10_000, 0.8303).startswith("2.31 hours with 64 workers")
 
 
-def test_the_time_of_a_small_target_is_that_of_a_run() -> None:
+def test_a_small_target_is_timed_and_extended_to_all_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a clock that moves by 2 seconds a batch and 3 seconds a step, a picture of scenes takes 26 / 32 seconds."""
+    now = [0.0]
+
+    def pictures(target: Target, steps: int, count: int) -> torch.Tensor:
+        now[0] += 2 + 3 * steps
+        return torch.zeros(count, 3, 8, 8)
+
     cases = [Case("scenes"), *(Case("scenes", "unet", "magnitude", "all", (level,)) for level in (0.3, 0.5, 0.7))]
-    bench = Workbench(Setup(scenes(32), "cpu", 32))
-    generate(bench.target, bench.texts[:2], 2, lambda _: None)
-    start = time.perf_counter()
-    generate(bench.target, bench.texts, 32, lambda _: None)
-    real = (time.perf_counter() - start) / 32
+    monkeypatch.setattr(estimate, "_pictures", pictures)
+    monkeypatch.setattr(estimate.time, "perf_counter", lambda: now[0])
     said = planned(scenes(32), cases, cluster=Cluster(workers=2))
-    took = float(said[-1].partition("workers, ")[2].partition(" s a picture")[0])
-    assert 0.5 < took / real < 2
-    # The dense pictures are made twice, so that two of five units are one worker's, and three the other's.
-    assert said[-1].startswith(f"  time: {plan.duration(3 * 32 * took)}".split(".")[0])
+    # The dense pictures are made twice, so that two of five batches are one worker's, and three the other's.
+    assert said[-1].startswith("  time: 78 seconds with 2 workers, 0.812 s a picture, timed now")
     assert said[-2] == "  disk: no pictures are kept (--images and --store keep them)"
+    longer = replace(outline(resolve("scenes")), protocol=replace(PROTOCOLS["scenes"], num_inference_steps=50))
+    assert estimate.seconds(longer, 4, torch.device("cpu")) == (2 + 3 * 50) / 4
+
+
+def test_a_folder_is_counted_as_its_pictures_are_made(tmp_path: Path) -> None:
+    """The reference counts the operations while a picture is made with weights."""
+    seeded("sdxl").save_pretrained(tmp_path / "p", safe_serialization=True)
+    spec = resolve(str(tmp_path / "p"))
+    protocol = replace(PROTOCOLS["pr"], num_inference_steps=3)
+    counted = estimate.estimate(replace(outline(spec), protocol=protocol), 2)
+    target = replace(load(spec, torch.device("cpu")), protocol=protocol)
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        generate(target, [estimate.CAPTION], 1, lambda _: None)
+    assert counted.operations == pytest.approx(counter.get_total_flops(), rel=1e-3)
+    parts = (part for part in target.pipeline.components.values() if isinstance(part, nn.Module))
+    assert counted.weights == sum(p.nbytes for part in parts for p in part.parameters())
+
+
+def test_a_pipeline_that_reads_values_is_refused(tmp_path: Path) -> None:
+    seeded("pixart_sigma").save_pretrained(tmp_path / "p", safe_serialization=True)
+    empty = replace(outline(resolve(str(tmp_path / "p"))), protocol=PROTOCOLS["pr"])
+    with pytest.raises(HarnessError, match=r"--plan cannot count p .*; leave --plan out"):
+        estimate.estimate(empty, 2)
 
 
 def test_a_large_target_needs_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:
