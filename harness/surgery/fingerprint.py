@@ -40,7 +40,7 @@ def _numbers(weights: list[Tensor]) -> list[float]:
     count = sum(weight.numel() for weight in weights)
     squares, columns = [], []
     for weight in weights:
-        for part in weight.reshape(-1).split(PART):  # type: ignore[no-untyped-call]
+        for part in torch.split(weight.reshape(-1), PART):
             precise = part.double()
             squares.append(precise.dot(precise))
             columns.append(nn.functional.pad(precise, (0, -len(part) % WIDTH)).view(-1, WIDTH).sum(0))
