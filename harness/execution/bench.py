@@ -156,15 +156,6 @@ class Workbench:
         """Return the number of the first caption: 0 unless this is a shard."""
         return 0
 
-    def of_captions(self, first: int, last: int) -> Workbench:
-        """Return this workbench with some of its captions. Everything that is loaded is shared; facts stay the same.
-
-        Args:
-            first: The number of the first caption.
-            last: The number of the caption after the last one.
-        """
-        return self if (first, last) == (0, len(self.texts)) else _Shard(self, first, last)
-
     def look(self, pictures: Pictures) -> Evidence:
         """Return the evidence on the pictures of all captions, in order. Metrics are computed from it."""
         evidence = self.scorer.look(pictures.images, self.texts)
@@ -269,24 +260,6 @@ class Workbench:
             reference=self.reference.digest if self.reference is not None else None,
             further=further.digest(self.further),
         )
-
-
-class _Shard(Workbench):
-    """A workbench with some of another's captions."""
-
-    def __init__(self, whole: Workbench, first: int, last: int) -> None:
-        # Load what a shard uses before it is copied. Otherwise every shard would load its own.
-        _ = whole.target, whole.scorer, whole.extractor, whole.metrics, whole.prompts
-        vars(self).update(vars(whole))
-        self._captions = slice(first, last)
-
-    @property
-    def texts(self) -> list[str]:
-        return self.workload.texts[self._captions]
-
-    @property
-    def first(self) -> int:
-        return int(self._captions.start)
 
 
 def _usable(target: Target) -> Target:

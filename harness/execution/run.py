@@ -14,6 +14,7 @@ from harness.case import Case
 from harness.cost.memory import Memory
 from harness.errors import HarnessError
 from harness.execution.bench import Workbench
+from harness.execution.captioned import of_captions
 from harness.execution.levels import Levels, Solved, on_device
 from harness.execution.outcome import Outcome
 from harness.execution.parts import Part, outcome, shortened
@@ -221,7 +222,7 @@ def part(
     finished = shelf.finished() if shelf else None
     if finished is not None:
         return finished
-    shard = bench.of_captions(*captions) if captions else bench
+    shard = of_captions(bench, *captions) if captions else bench
     with ready(case, bench, caches, progress, solved) as facts:
         if facts.trace.weights == known:
             return Outcome(_record(case, bench, facts, SPARED), of_no_picture(), b"")
@@ -255,10 +256,7 @@ def _reused() -> Cost:
 def _generate(
     bench: Workbench, facts: Facts, prompts: Prompts, shelf: Shelf | None, progress: Progress
 ) -> tuple[Pictures, Cost]:
-    """Generate with the target as it is now, and measure the time. `Cost.seconds` and memory are not known yet.
-
-    The workbench may have a shard of the captions.
-    """
+    """Generate with the target as it is now, and measure the time. `Cost.seconds` and memory are not known yet."""
     kept, asked = shelf.batches("pictures", bench.first) if shelf else None, bench.setup.batch_size
     start = time.perf_counter()
     pictures = make(facts.target, bench.texts, prompts, asked, progress, kept, facts.before_step)
