@@ -22,6 +22,7 @@ from harness.metrics import reference as references
 from harness.metrics.evidence import Evidence
 from harness.metrics.metric import Metric
 from harness.metrics.scorers import DINOV2, further, load_extractor, load_scorer
+from harness.metrics.scorers.scorer import refuse
 from harness.targets import candidate as candidates
 from harness.targets import layout, resolve
 from harness.targets.target import Target, choose_device
@@ -83,7 +84,7 @@ class Workbench:
         self._progress(f"loading {spec.place}")
         with candidates.naming(name):
             loaded = _usable(candidates.load(spec, self.target))
-            _refuse(self.scorer, loaded)
+            refuse(self.scorer, loaded.components)
         return loaded
 
     def digest_of(self, candidate: str) -> str:
@@ -100,7 +101,7 @@ class Workbench:
     def scorer(self) -> Scorer:
         """The network that scores pictures. Raises HarnessError where it is the text encoder under test."""
         scorer = load_scorer(self.workload.scorer, self.device)
-        _refuse(scorer, self.target)
+        refuse(scorer, self.target.components)
         return scorer
 
     @cached_property
@@ -111,7 +112,8 @@ class Workbench:
     @cached_property
     def further(self) -> dict[str, further.Scores]:
         """The further scorers by the names of their metrics."""
-        return further.load_all(self.workload.further, self.device, lambda scorer: _refuse(scorer, self.target))
+        parts = self.target.components
+        return further.load_all(self.workload.further, self.device, lambda scorer: refuse(scorer, parts))
 
     @cached_property
     def reference(self) -> Reference | None:
@@ -269,10 +271,3 @@ def _usable(target: Target) -> Target:
         target.pipeline.safety_checker = None
     check_steps(target)
     return target
-
-
-def _refuse(scorer: Scorer, target: Target) -> None:
-    """Raise HarnessError where the scorer is a text encoder of the pipeline."""
-    for name, module in target.components.items():
-        if name.startswith("text_encoder"):
-            scorer.refuse(module)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import torch
@@ -64,3 +64,10 @@ class Scorer(ABC):
 def none_degenerate(images: Sequence[Tensor] | Tensor) -> Tensor:
     """Return bool `[n]`, all False: a scorer does not know which pictures show nothing."""
     return torch.zeros(len(images), dtype=torch.bool)
+
+
+def refuse(scorer: Scorer, components: Mapping[str, torch.nn.Module]) -> None:
+    """Raise HarnessError where the scorer is a text encoder of the pipeline. components: the pipeline's, by name."""
+    for name, module in components.items():
+        if name.startswith("text_encoder"):
+            scorer.refuse(module)
