@@ -12,8 +12,8 @@ from harness.cli import main
 from harness.plugin.options import declare
 
 ROOT = Path(__file__).parents[1]
-# Options of pytest and of its plugins that our texts name.
-FOREIGN = frozenset({"--collect-only", "--benchmark-json", "--help"})
+# Options of pytest, of its plugins and of pip that our texts name.
+FOREIGN = frozenset({"--collect-only", "--benchmark-json", "--help", "--no-deps"})
 
 
 class _Parser:

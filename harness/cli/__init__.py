@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness import extensions
 from harness.cli import (
     captions,
     compare,
@@ -70,6 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     options = parser().parse_args(arguments)
+    extensions.load()
     for module in options.plugin:
         _import(module)
     code: int = options.run(options)

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import pytest
 
+from harness import extensions
+from harness.errors import HarnessError
 from harness.plugin import options
 from harness.plugin.session import NAME, Session
 from harness.plugin.shard import Shard
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Declare the options: they select cases or scale the work."""
+    """Register what installed packages add, and declare the options: they select cases or scale the work."""
+    try:
+        extensions.load()
+    except HarnessError as error:
+        raise pytest.UsageError(str(error)) from error
     options.declare(parser)
 
 

@@ -10,8 +10,10 @@ import datetime
 import os
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
@@ -208,13 +210,18 @@ def provenance(reason: str) -> Provenance:
 
 
 def _commit(folder: Path) -> str:
-    """Return the commit of the code, with "-dirty" where a file of the code was changed or added since."""
+    """Return the commit of the code, with "-dirty" where a file of the code was changed or added since.
+
+    An installed package has no commit, also where its environment lies in a repository of its user's: its version.
+    """
 
     def git(*words: str) -> str:
         return subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
 
-    try:
-        changed = git("status", "--porcelain", "--", ".", "../pruners")
-        return git("rev-parse", "--short=12", "HEAD") + ("-dirty" if changed else "")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+    with suppress(OSError, subprocess.CalledProcessError):
+        if git("rev-parse", "--show-prefix") == f"{folder.name}/":
+            changed = git("status", "--porcelain", "--", ".", "../pruners")
+            return git("rev-parse", "--short=12", "HEAD") + ("-dirty" if changed else "")
+    with suppress(PackageNotFoundError):
+        return f"prunegate {version('prunegate')}"
+    return "unknown"
