@@ -30,10 +30,11 @@ addEventListener('load', () => {
   const bodies = () => [...document.querySelectorAll('#cases tbody.case')].filter((b) => !b.hidden);
   const form = document.querySelector('form.filters');
   seen.body = document.documentElement.scrollWidth - document.documentElement.clientWidth;
-  document.querySelectorAll('#cases thead button')[3].click();
-  seen.fid = bodies().map((b) => parseFloat(b.rows[0].cells[3].textContent));
-  document.querySelectorAll('#cases thead button')[3].click();
-  seen.last = parseFloat(bodies()[0].rows[0].cells[3].textContent);
+  const fid = [...document.querySelectorAll('#cases thead button')].findIndex((e) => e.textContent === 'FID');
+  document.querySelectorAll('#cases thead button')[fid].click();
+  seen.fid = bodies().map((b) => parseFloat(b.rows[0].cells[fid].textContent));
+  document.querySelectorAll('#cases thead button')[fid].click();
+  seen.last = parseFloat(bodies()[0].rows[0].cells[fid].textContent);
   form.elements.words.value = 'wanda 0.5'; form.elements.layers.value = 'all';
   form.elements.words.dispatchEvent(new Event('input', { bubbles: true }));
   seen.filtered = bodies().map((b) => b.dataset.case); seen.count = form.querySelector('output').textContent;
