@@ -13,7 +13,7 @@ from harness.plugin.options import declare
 
 ROOT = Path(__file__).parents[1]
 # Options of pytest, of its plugins and of pip that our texts name.
-FOREIGN = frozenset({"--collect-only", "--benchmark-json", "--help", "--no-deps"})
+FOREIGN = frozenset({"--collect-only", "--benchmark-json", "--help", "--junitxml", "--no-deps"})
 
 
 class _Parser:
