@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -179,7 +180,17 @@ def _svg(rows: Mapping[tuple[str, str], Lines], metrics: Sequence[Metric], about
         drawn = io.StringIO()
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(drawn, format="svg", metadata=nothing)
-    return drawn.getvalue()
+    return _numbered(drawn.getvalue())
+
+
+def _numbered(svg: str) -> str:
+    """Return a figure whose clipping rectangles are numbered.
+
+    Their names are hashes of their corners, and the layout's solver does not repeat the last digits of those.
+    """
+    for i, name in enumerate(dict.fromkeys(re.findall(r'<clipPath id="(\w+)"', svg))):
+        svg = svg.replace(name, f"clip{i}")
+    return svg
 
 
 def plot(axes: Axes, metric: Metric, place: str, lines: Lines, looks: Mapping[str, Style]) -> None:
