@@ -71,7 +71,8 @@ def scheduler_one_step_short(patch: Patch) -> None:
     right = generate.generate
 
     def short(target: Target, *rest: Any) -> generate.Pictures:
-        steps = target.protocol.num_inference_steps - 1
+        # The pass that measures memory has as few steps as the family can run.
+        steps = max(target.family.fewest_steps, target.protocol.num_inference_steps - 1)
         return right(replace(target, protocol=replace(target.protocol, num_inference_steps=steps)), *rest)
 
     everywhere(patch, short)
@@ -195,15 +196,15 @@ def mask_off_while_generating(patch: Patch) -> None:
         with right_masked(components, pruning) as switch:
             yield switch
 
-    def unmasked(bench: Workbench, target: Target, pruning: masks.Pruning, *rest: Any) -> generate.Pictures:
-        pruned = {n: {k: v.clone() for k, v in bench.target.components[n].state_dict().items()} for n in pruning}
-        for name in pruning:
-            bench.target.components[name].load_state_dict(dense[name])
+    def unmasked(target: Target, *rest: Any, **more: Any) -> generate.Pictures:
+        pruned = {n: {k: v.clone() for k, v in target.components[n].state_dict().items()} for n in dense}
+        for name, weights in dense.items():
+            target.components[name].load_state_dict(weights)
         try:
-            return right_make(bench, target, pruning, *rest)
+            return right_make(target, *rest, **more)
         finally:
             for name, weights in pruned.items():
-                bench.target.components[name].load_state_dict(weights)
+                target.components[name].load_state_dict(weights)
 
     patch.setattr(running, "masked", remembered)
     patch.setattr(running, "make", unmasked)
@@ -214,8 +215,8 @@ def biases_pruned(patch: Patch) -> None:
     right = running.masked
 
     @contextmanager
-    def more(components: Mapping[str, nn.Module], pruning: masks.Pruning) -> Iterator[None]:
-        with right(components, pruning):
+    def more(components: Mapping[str, nn.Module], pruning: masks.Pruning) -> Iterator[masks.Switch]:
+        with right(components, pruning) as switch:
             holders = [
                 dict(components[c].named_modules())[name] for c, by_layer in pruning.items() for name in by_layer
             ]
@@ -223,7 +224,7 @@ def biases_pruned(patch: Patch) -> None:
             kept = [bias.clone() for bias in biases]
             for bias in biases:
                 bias[bias.abs().argsort()[: len(bias) // 2]] = 0
-            yield
+            yield switch
             for bias, before in zip(biases, kept, strict=True):
                 bias.copy_(before)
 

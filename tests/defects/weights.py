@@ -208,13 +208,13 @@ def weights_not_restored(patch: Patch) -> None:
     """The dense weights are not restored after a case."""
 
     @contextmanager
-    def forgetful(components: Mapping[str, nn.Module], pruned: masks.Pruning) -> Iterator[None]:
+    def forgetful(components: Mapping[str, nn.Module], pruned: masks.Pruning) -> Iterator[masks.Switch]:
         for component, by_layer in pruned.items():
             modules = dict(components[component].named_modules())
             for name, one in by_layer.items():
                 weight = layers.weight_of(modules[name])
                 weight.data.copy_(one.weight.view_as(weight))
-        yield
+        yield masks.Switch(pruned, ())
 
     patch.setattr(running, "masked", forgetful)
 
