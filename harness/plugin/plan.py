@@ -73,7 +73,7 @@ def lines(settings: Settings, target: str, cases: Sequence[Case]) -> Iterator[st
     for (component, method), count in Counter((case.component, case.method) for case in cases).items():
         made = count * captions
         alone = duration(made * took) if took is not None else "unknown"
-        yield f"    {component:<16}{method:<18}{count:>6}{made:>12,}{made * each:>16,.0f}{alone:>14}"
+        yield f"    {component:<16}{method:<18}{count:>6}{made:>12,}{_column(made * each):>16}{alone:>14}"
     device = cost.weights + beside + cost.tensors
     yield (
         f"  memory of a worker's device: {device / 1e9:.2f} GB: {cost.weights / 1e9:.2f} GB of weights, "
@@ -91,6 +91,10 @@ def lines(settings: Settings, target: str, cases: Sequence[Case]) -> Iterator[st
 def _digits(value: float) -> str:
     """Return three digits of a number, zeros at the end too."""
     return f"{value:#.3g}".rstrip(".")
+
+
+def _column(tflop: float) -> str:
+    return f"{tflop:,.0f}" if tflop >= 100 else f"{tflop:.3g}"
 
 
 def amount(tflop: float) -> str:
