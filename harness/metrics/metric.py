@@ -113,6 +113,9 @@ class Metric:
     unit. None: the metric is not judged there."""
     effect_share: float = 0.0
     """The further part of that tolerance, as a share of the effect."""
+    effect_ceiling: float | None = None
+    """Values above it count as it on another stack, where the rounding of pictures alone decides them. None: no value
+    does."""
     margin: float | None = None
     """The largest loss against dense at which quality still holds, unless `--budget` says otherwise: see
     docs/measurements/budget.md. None: the metric has no part in that."""

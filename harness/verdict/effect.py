@@ -127,6 +127,11 @@ def effect(metric: Metric, before: Measured, after: Measured, anchor: Anchor) ->
     if is_effect(metric) and after.case.is_dense:
         # The null arm shows rounding, which belongs to the stack. The dense model has no effect of pruning.
         return 0.0, Difference(0.0, 0.0, change.n)
+    if is_effect(metric) and metric.effect_ceiling is not None:
+        old, now = ([min(v, metric.effect_ceiling) for v in side.paired[name]] for side in (before, after))
+        changes = [b - a for a, b in zip(old, now, strict=True)]
+        mean = math.fsum(changes) / len(changes)
+        return math.fsum(old) / len(old), Difference(mean, standard_error(metric, changes), change.n)
     if is_effect(metric):
         return before.quality[name].value, change
     then = before.quality[name].value - anchor.before.quality[name].value

@@ -14,8 +14,8 @@ from harness.record import Measured
 from harness.verdict.statistics import different_bits
 
 # The share of weights by which a component's zeros may differ on another stack, where calibration data divides the
-# sparsity among layers. Measured: 7e-6 in bfloat16.
-COUNT_TOLERANCE = 1e-4
+# sparsity among layers: twice the largest share measured, one weight of every output of one layer in bfloat16.
+COUNT_TOLERANCE = 2.2e-4
 # The share of a sketch that may differ, because masks of calibrated methods change with the rounding of sums.
 MASK_TOLERANCE = 0.01
 # The same where the dtype differs: rounded weights tie or change places, and so do the sums of their inputs.

@@ -164,6 +164,19 @@ def test_effects_pair_by_caption() -> None:
     assert twice.se == pytest.approx(both.moved / 63**0.5, rel=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "kind"), [(56.0, 51.0, "PASS"), (41.0, 60.0, "PASS"), (39.0, 38.0, "REGRESSION")]
+)
+def test_nearly_equal_pictures_differ_by_rounding_alone_on_another_stack(old: float, new: float, kind: str) -> None:
+    """A PSNR above its ceiling says how a stack rounds pictures. Below it, the same change is red."""
+    before = pruned({"psnr": old}, by=0.0)
+    stored = EMPTY.updated([dense(), before], KNOWN, (), FIRST)
+    now = pruned({"psnr": new}, by=1.0, stack=GPU)
+    assert judge(now, stored, dense(by=1.0, stack=GPU)).kind == kind
+    same = judge(pruned({"psnr": new}, by=0.0), stored, dense())
+    assert same.kind == ("IMPROVED" if new > old else "REGRESSION")
+
+
 def test_survivors_of_methods_without_data_are_equal_bit_for_bit() -> None:
     from harness.verdict.exact import exact
 
