@@ -255,7 +255,7 @@ def _stack(stack: Stack) -> str:
 def _whole(result: Result) -> str:
     """Return the reason of a verdict, and old → new of every figure."""
     moved = moved_figures(result.changes)
-    return f"{result.reason}; {moved}" if moved else result.reason
+    return f"{result.reason}; baseline → now: {moved}" if moved else result.reason
 
 
 def _said(results: Results) -> list[Said]:
