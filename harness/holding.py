@@ -52,3 +52,7 @@ class HeldTo:
     """Lower end of the 95 % interval of `last`."""
     high: float
     """Upper end of the 95 % interval of `last`."""
+    knee: float
+    """The sparsity at which the steep part of the curve begins; see `harness.verdict.dropoff.knee`."""
+    levels: int
+    """How many sparsities were measured."""

@@ -24,6 +24,7 @@ import msgspec
 from harness.cli.errors import guarded
 from harness.cli.parsers import count, of_tool, path
 from harness.errors import HarnessError
+from harness.plugin.noise import threaded
 
 THREADS = (1, 2, 4)
 BATCHES = (32, 7, 1, 64)
@@ -105,8 +106,9 @@ def once(ids: Sequence[str], tier: str, settings: Setting) -> tuple[int, str]:
     with tempfile.TemporaryDirectory() as name:
         options = ["--tier", tier, "--batch-size", str(settings.batch), "--store", str(Path(name) / "store")]
         options += ["--report", str(Path(name) / "report"), "-rfE"]
-        threads = {"OMP_NUM_THREADS": str(settings.threads), "MKL_NUM_THREADS": str(settings.threads)}
-        environment = os.environ | threads | settings.kernels | {"PYTHONHASHSEED": str(settings.hash_seed)}
+        environment = (
+            os.environ | threaded(settings.threads) | settings.kernels | {"PYTHONHASHSEED": str(settings.hash_seed)}
+        )
         done = subprocess.run([*PYTEST, *ids, *options], env=environment, capture_output=True, text=True, check=False)
     red = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR", "WARNING"))]
     closing = (done.stdout.strip() or done.stderr.strip() or "nothing was printed").splitlines()[-1].strip("= ")

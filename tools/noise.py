@@ -24,6 +24,7 @@ import rule
 from harness.cli.errors import guarded
 from harness.cli.parsers import of_tool, path
 from harness.errors import HarnessError
+from harness.plugin.noise import threaded
 
 HERE = Path(__file__).resolve()
 CHILD = HERE.with_name("records.py")
@@ -118,8 +119,7 @@ def measure(rung: Rung, folder: Path, cases: str, more: Sequence[str] = ()) -> P
     start = time.perf_counter()
     print(f"{rung.name}: measuring", file=sys.stderr, flush=True)
     command = [rung.python, str(CHILD), str(out), "--cases", cases, *rung.options, *more]
-    threads = {"OMP_NUM_THREADS": str(rung.threads), "MKL_NUM_THREADS": str(rung.threads)}
-    environment = {**os.environ, **threads, **rung.environment, "PYTHONPATH": str(HERE.parents[1])}
+    environment = {**os.environ, **threaded(rung.threads), **rung.environment, "PYTHONPATH": str(HERE.parents[1])}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode or not out.is_file():
         said = (done.stderr.strip() or done.stdout.strip() or "nothing").splitlines()[-1]

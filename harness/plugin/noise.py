@@ -29,6 +29,11 @@ def runs_of(count: int, batch_size: int) -> list[tuple[int, int]]:
     return [(THREADS[i % 3], max(1, batch_size // (1 + i // 3 % 2))) for i in range(count)]
 
 
+def threaded(threads: int) -> dict[str, str]:
+    """Return the variables that give a process a number of CPU threads. MKL alone would stop at the number of cores."""
+    return {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads), "MKL_DYNAMIC": "FALSE"}
+
+
 def calibrate(
     settings: Settings, arguments: Sequence[str], folder: Path, say: Callable[[str], None]
 ) -> Iterator[tuple[str, bool]]:
@@ -69,8 +74,9 @@ def _measure(
             command = [sys.executable, "-m", "pytest", *commands.without(arguments, _OURS), f"--batch-size={batch}"]
             # Written with "=", because pytest would collect a folder that stands by itself.
             command += [f"--json={out}", f"--report={Path(name) / 'report'}"]
-            environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-            done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                command, cwd=folder, env=os.environ | threaded(threads), capture_output=True, text=True, check=False
+            )
             try:
                 measured.append([result.record for result in results.read(out).cases])
             except HarnessError as error:

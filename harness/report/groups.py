@@ -226,11 +226,15 @@ def meaning_of_holds(budget: Mapping[str, float]) -> str:
     """Return the meaning of the column `HOLDS`, with a budget: metric → largest loss; "" where there is none."""
     if not budget:
         return ""
-    losses = ", ".join(f"{METRICS[name].label} {limit:g}" for name, limit in budget.items())
     return (
-        f"is every loss against dense at most {losses}? yes and no: with 95 % certainty; ? 400: about 400 captions "
-        "would decide"
+        f"is every loss against dense at most {losses(budget)}? yes and no: with 95 % certainty; ? 400: about 400 "
+        "captions would decide"
     )
+
+
+def losses(budget: Mapping[str, float]) -> str:
+    """Return a budget in words, such as "FID 2, CLIP score 0.5"."""
+    return ", ".join(f"{METRICS[name].label} {limit:g}" for name, limit in budget.items())
 
 
 def held_to(group: Group, results: Results) -> str:

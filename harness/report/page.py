@@ -12,7 +12,7 @@ from harness import files
 from harness.case import LAYERS
 from harness.report import behind as behinds
 from harness.report import groups as cells
-from harness.report import panels, thresholds
+from harness.report import panels
 from harness.report.album import Album, Sheets, green_row
 from harness.report.behind import Behind
 from harness.report.curves import can_draw
@@ -118,7 +118,6 @@ def page(results: Results, pictures: Pictures | None = None, behind: Behind | No
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined,
     )  # fmt: skip
     compared = behinds.baselines(results) if behind is None else behind
-    holds = thresholds.thresholds(results)
     drawn = [name for name in LAYERS if can_draw(results, name)]
     sheets = Sheets()
     entries = _entries(results, pictures or Pictures(), compared, sheets)
@@ -128,8 +127,8 @@ def page(results: Results, pictures: Pictures | None = None, behind: Behind | No
         generator=GENERATOR, counts=_counts(results), conditions=_conditions(results), verdicts=cells.VERDICTS,
         few=cells.few(result.record for result in results.cases), tally=_tally(results), said=_said(results),
         behind=compared, changes=moved[:_CHANGES], more_changes=max(0, len(moved) - _CHANGES),
-        rule=thresholds.rule(results), thresholds=list(holds.values()), methods=panels.legend(results),
-        curves=[row for name in drawn for row in panels.rows(results, name, compared, holds)],
+        budget=cells.losses(results.budget), held=results.held, methods=panels.legend(results),
+        curves=[row for name in drawn for row in panels.rows(results, name, compared)],
         entries=entries, columns=columns, level=cells.level, level_number=_level_number, scored=scored,
         delta=_delta, figure=figure, latencies=results.latencies, captions=results.captions, sheets=sheets.rules,
         gone=[case for case, said in compared.said.items() if said == "MISSING"],

@@ -16,10 +16,10 @@ from pruners import METHODS
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from harness.holding import HeldTo
     from harness.metrics.metric import Metric
     from harness.record import Record
     from harness.report.behind import Behind
-    from harness.report.thresholds import Threshold
     from harness.results import Results
 
 _WIDTH, _HEIGHT = 3.7, 2.7
@@ -53,23 +53,29 @@ class Row:
     """A panel per metric."""
 
 
-def rows(results: Results, layers: str, behind: Behind, holds: Mapping[str, Threshold]) -> list[Row]:
-    """Return the rows of panels of one choice of layers.
+def rows(results: Results, layers: str, behind: Behind) -> list[Row]:
+    """Return the rows of panels of one choice of layers. Panels of metrics of the budget show how far quality holds.
 
     Args:
         results: The results of a run that `curves.can_draw` draws.
         layers: A name of `LAYERS`.
         behind: Its figures are drawn behind the run's.
-        holds: `Case.group` → threshold. Panels of metrics with a margin show it.
     """
-    looks = styles()
+    looks, held = styles(), {one.curve: one for one in results.held}
     drawn = []
     for (target, component), lines in rows_of(results, layers).items():
         records = [record for line in lines.values() for record in line]
-        own = {name: holds[f"{target}-{component}-{name}-{layers}"] for name in lines
-               if f"{target}-{component}-{name}-{layers}" in holds}  # fmt: skip
+        curves = {name: f"{target}-{component}-{name}-{layers}" for name in lines}
+        own = {name: held[curve] for name, curve in curves.items() if curve in held}
         panels = tuple(
-            _panel(metric, f"{target}.{component}.{layers}", lines, looks, behind, own)
+            _panel(
+                metric,
+                f"{target}.{component}.{layers}",
+                lines,
+                looks,
+                behind,
+                own if metric.name in results.budget else {},
+            )
             for metric in metrics_of(records)
         )
         drawn.append(Row(f"{target}: {component}, {layers} layers", panels))
@@ -96,7 +102,7 @@ def _ink(colour: str) -> str:
 
 
 def _panel(
-    metric: Metric, place: str, lines: Lines, looks: Mapping[str, Style], behind: Behind, holds: Mapping[str, Threshold]
+    metric: Metric, place: str, lines: Lines, looks: Mapping[str, Style], behind: Behind, held: Mapping[str, HeldTo]
 ) -> Panel:
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -109,8 +115,7 @@ def _panel(
         axes = figure.add_axes((0.13, 0.17, 0.82, 0.8))
         _behind(axes, metric, place, lines, looks, behind)
         plot(axes, metric, place, lines, looks)
-        if metric.margin is not None:
-            _thresholds(axes, metric, place, looks, holds)
+        _held(axes, metric, place, looks, held)
         spots = _spots(axes, metric, lines, behind)
         drawn = io.StringIO()
         nothing: dict[Any, Any] = dict.fromkeys(("Creator", "Date", "Format", "Type"))
@@ -127,14 +132,12 @@ def _behind(axes: Axes, metric: Metric, place: str, lines: Lines, looks: Mapping
         line.set_gid(f"behind-{place}-{name}-{metric.name}")
 
 
-def _thresholds(
-    axes: Axes, metric: Metric, place: str, looks: Mapping[str, Style], holds: Mapping[str, Threshold]
-) -> None:
+def _held(axes: Axes, metric: Metric, place: str, looks: Mapping[str, Style], held: Mapping[str, HeldTo]) -> None:
     """Draw each method's largest sparsity that holds as a triangle at the foot, with its interval."""
     foot = axes.get_xaxis_transform()
-    apart = min(0.035, 0.5 / max(1, len(holds)))
-    for i, (name, threshold) in enumerate(holds.items()):
-        low, last, high = (100 * x for x in (threshold.dropoff.low, threshold.dropoff.last, threshold.dropoff.high))
+    apart = min(0.035, 0.5 / max(1, len(held)))
+    for i, (name, one) in enumerate(held.items()):
+        low, last, high = (100 * x for x in (one.low, one.last, one.high))
         axes.plot(
             [low, last, high], [0.03 + apart * i] * 3, transform=foot, color=looks[name].colour, linewidth=1.6,
             marker="^", markersize=6, markevery=[1], clip_on=False,

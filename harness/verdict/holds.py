@@ -109,8 +109,9 @@ def _held(results: Results, budget: Mapping[str, float]) -> list[HeldTo]:
             continue
         names = [metric for metric in budget if all(metric in run.quality for run in (dense, *records))]
         if names:
-            drop = dropoff(curve(dense, records, names), {metric: budget[metric] for metric in names}, names[0])
-            held.append(HeldTo(name, drop.last, drop.low, drop.high))
+            limits = {metric: budget[metric] for metric in names}
+            drop = dropoff(curve(dense, records, names), limits, "clip" if "clip" in names else names[0])
+            held.append(HeldTo(name, drop.last, drop.low, drop.high, drop.knee, len(records)))
     return held
 
 

@@ -19,6 +19,8 @@ from harness.png import ACROSS, SIDE, encode
 from harness.record import Cost, Counts, Record
 from harness.report.album import green_row
 from harness.results import LatencyResult, Result, Results
+from harness.verdict.dropoff import margins
+from harness.verdict.holds import holding, with_holding
 from pruners import METHODS, Method
 from pruners import register as register_method
 from pruners.levels import Level, Pattern
@@ -84,6 +86,12 @@ def results(*of: Case, shift: float = 0.0, ends: dict[str, tuple[float, float]] 
     dense = {case.target: record(Case(case.target), shift, ends) for case in of}
     found = [Result(record(case, shift, ends), "PASS") for case in of]
     return Results(tuple(found), dense=dense, captions=dict.fromkeys(dense, ("a red dog", "two blue cups")))
+
+
+def answered(made: Results) -> Results:
+    """Return results with the answers whether quality holds, as a run has them."""
+    told = [replace(r, holding=holding(made.dense[r.record.case.target], r.record, margins())) for r in made.cases]
+    return with_holding(replace(made, cases=tuple(told)), margins())
 
 
 def everything() -> Results:

@@ -19,7 +19,7 @@ from harness.report import behind
 from harness.report.page import Pictures, page, write
 from harness.results import Results
 from pruners import METHODS
-from tests.report.made_up import ENDS, SHARPNESS, cases, everything, pictured, registered, results
+from tests.report.made_up import ENDS, SHARPNESS, answered, cases, everything, pictured, registered, results
 
 VOID = ("img", "br", "meta", "input", "link")
 
@@ -101,7 +101,7 @@ def test_a_page_is_one_file(whole: tuple[Results, str]) -> None:
 def test_curves_show_every_method_its_baseline_and_its_threshold() -> None:
     made = everything()
     stored = [replace(r, baseline=r.record.quality) for r in made.cases]
-    text = page(replace(made, cases=tuple(stored)))
+    text = page(answered(replace(made, cases=tuple(stored))))
     for name in METHODS:
         for metric in ENDS:
             assert f'id="line-scenes.unet.all-{name}-{metric}"' in text
@@ -199,8 +199,8 @@ def test_a_green_page_has_no_objections() -> None:
 
 def test_a_run_without_a_metric_of_the_budget_has_no_thresholds() -> None:
     made = results(*cases("unet", "magnitude", [0.2, 0.4, 0.6]), ends={"drift": ENDS["drift"]})
-    assert "The largest sparsity that holds" not in page(made)
-    assert "The largest sparsity that holds" in page(results(*cases("unet", "magnitude", [0.2, 0.4, 0.6])))
+    assert "The largest sparsity that holds" not in page(answered(made))
+    assert "The largest sparsity that holds" in page(answered(results(*cases("unet", "magnitude", [0.2, 0.4, 0.6]))))
 
 
 def test_a_metric_of_the_user_s_has_a_column_and_a_meaning() -> None:

@@ -99,7 +99,7 @@ def test_whether_quality_holds_stands_beside_pass() -> None:
     answers = (answered("yes"), answered("undecided", 381), answered("no"))
     told = [replace(result, holding=held) for result, held in zip(made.cases, answers, strict=True)]
     done = replace(made, cases=tuple(told), budget={"clip": 0.5, "fid": 2.0},
-                   held=(HeldTo("scenes-unet-magnitude-all", 0.3, 0.0, 0.5),))  # fmt: skip
+                   held=(HeldTo("scenes-unet-magnitude-all", 0.3, 0.0, 0.5, 0.9, 3),))  # fmt: skip
     lines = tables(done)
     rows = [line.split() for line in lines if line.lstrip()[:4] in ("0.30", "0.50", "0.90", "dens", "spar")]
     assert rows[0][-2:] == ["holds", "verdict"] and "PASS" not in rows[1]
@@ -110,7 +110,10 @@ def test_whether_quality_holds_stands_beside_pass() -> None:
     assert "holds: is every loss against dense at most CLIP score 0.5, FID 2? yes and no: with 95 % certainty" in legend
     assert case_line(done.cases[2]).split()[-3:] == ["holds", "no", "PASS"]
     seen = page(done)
-    assert 'data-label="holds">? 390</td>' in seen and "CLIP score at most 0.5 below, and FID at most 2 above" in seen
+    assert (
+        'data-label="holds">? 390</td>' in seen
+        and "any lower sparsity that was measured: CLIP score 0.5, FID 2." in seen
+    )
 
 
 @pytest.mark.parametrize(
